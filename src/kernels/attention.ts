@@ -1,0 +1,117 @@
+import { grid } from '../tensor/device.ts';
+import { DTYPE_CODE } from '../tensor/dtype.ts';
+import { KernelError } from '../tensor/errors.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import type { Heads } from './heads.ts';
+
+/** How to attend. */
+export interface AttentionOptions {
+  /** Factor on the scores; 1/sqrt(dim) unless given. */
+  readonly scale?: number;
+  /** Query t sees keys up to t + (key tokens - query tokens): earlier keys come from a cache. */
+  readonly causal?: boolean;
+  /** The tokens fall into this many equal segments that do not see each other (pictures, frames). */
+  readonly segments?: number;
+  /** Dtype of the result. */
+  readonly dtype?: 'f32' | 'f16';
+  /** Takes this variant instead of the one chosen by size: for tests, benchmarks and `--no-flash-attn2`. */
+  readonly variant?: AttentionVariant;
+}
+
+/** The rungs of the ladder. */
+export const ATTENTION_VARIANTS = ['naive', 'flash'] as const;
+export type AttentionVariant = (typeof ATTENTION_VARIANTS)[number];
+
+/** Scores that the naive variant keeps at a time. */
+const NAIVE_SCORE_BYTES = 64 * 1024 * 1024;
+
+/**
+ * Softmax attention with grouped keys: query head h reads key/value head floor(h / (heads / kv_heads)).
+ * @param q views of f32 or f16, [T, heads, dim]
+ * @param k [S, kv_heads, dim], v alike, of one dtype
+ * @returns [T, heads * dim]
+ */
+export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOptions = {}): Tensor {
+  const { scale = 1 / Math.sqrt(q.dim), causal = false, segments = 1, dtype = 'f32', variant = 'flash' } = options;
+  const device = q.tensor.device;
+  const queryTokens = q.tokens / segments;
+  const keyTokens = k.tokens / segments;
+  const described = `attention: q ${q.tokens}x${q.heads}x${q.dim}, k ${k.tokens}x${k.heads}x${k.dim}, v ${v.tokens}x${v.heads}x${v.dim}`;
+  if (k.dim !== q.dim || v.dim !== q.dim || k.heads !== v.heads || k.tokens !== v.tokens || q.heads % k.heads !== 0) {
+    throw new KernelError(`${described} do not fit`);
+  }
+  if (q.dim % 2 !== 0 || q.dim > 256) throw new KernelError(`${described}: the head size must be even and at most 256`);
+  if (!Number.isInteger(queryTokens) || !Number.isInteger(keyTokens)) throw new KernelError(`${described} in ${segments} segments`);
+  if (causal && keyTokens < queryTokens) throw new KernelError(`${described}: causal attention needs a key for every query`);
+  const qDtype = q.tensor.dtype;
+  const kvDtype = k.tensor.dtype;
+  if (!(qDtype in DTYPE_CODE) || !(kvDtype in DTYPE_CODE) || v.tensor.dtype !== kvDtype) {
+    throw new KernelError(`${described} of dtypes ${qDtype}, ${kvDtype}, ${v.tensor.dtype}`);
+  }
+
+  const out = device.tensor([q.tokens, q.heads * q.dim], dtype);
+  const common = {
+    constants: {
+      DIM: q.dim,
+      CAUSAL: causal,
+      Q_DTYPE: DTYPE_CODE[qDtype as 'f32' | 'f16'],
+      KV_DTYPE: DTYPE_CODE[kvDtype as 'f32' | 'f16'],
+      OUT_F16: dtype === 'f16',
+    },
+    params: {
+      query_tokens: queryTokens,
+      key_tokens: keyTokens,
+      heads: q.heads,
+      kv_heads: k.heads,
+      q_offset: q.offset,
+      q_token: q.tokenStride,
+      q_head: q.headStride,
+      k_offset: k.offset,
+      k_token: k.tokenStride,
+      k_head: k.headStride,
+      v_offset: v.offset,
+      v_token: v.tokenStride,
+      v_head: v.headStride,
+      scale,
+      first: 0,
+      count: q.tokens,
+    },
+  };
+  const operands = [q.tensor, k.tensor, v.tensor];
+  if (variant === 'flash') {
+    const workgroups = [Math.ceil(queryTokens / 32), q.heads, segments];
+    device.run({ kernel: 'attention/flash', ...common, bindings: [...operands, out], workgroups });
+    return out;
+  }
+
+  const rowScores = q.heads * keyTokens;
+  const rowsAtOnce = Math.max(1, Math.floor(NAIVE_SCORE_BYTES / 4 / rowScores));
+  device.tidy(() => {
+    for (let first = 0; first < q.tokens; first += rowsAtOnce) {
+      const count = Math.min(rowsAtOnce, q.tokens - first);
+      const scores = device.tensor([count, q.heads, keyTokens]);
+      const params = { ...common.params, first, count };
+      device.run({
+        kernel: 'attention/naive_scores',
+        constants: common.constants,
+        params,
+        bindings: [...operands, scores],
+        workgroups: grid(Math.ceil(scores.size / 64)),
+      });
+      device.run({
+        kernel: 'attention/naive_softmax',
+        params: { rows: count * q.heads, width: keyTokens },
+        bindings: [scores],
+        workgroups: grid(count * q.heads),
+      });
+      device.run({
+        kernel: 'attention/naive_output',
+        constants: common.constants,
+        params,
+        bindings: [...operands, scores, out],
+        workgroups: grid(Math.ceil((count * q.heads * q.dim) / 128)),
+      });
+    }
+  });
+  return out;
+}

@@ -1,0 +1,73 @@
+import { KernelError } from '../tensor/errors.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+
+/** Columns of a wider matrix: `channels` of them from column `offset`, in rows of `stride` values. */
+export interface ColumnView {
+  readonly channels: number;
+  readonly stride: number;
+  readonly offset: number;
+}
+
+/** Tokens per workgroup: each of its threads reads K - 1 values more than this. */
+const TOKENS = 8;
+
+/**
+ * Causal depthwise convolution, then SiLU (Qwen3.5's delta-net): `y[t, c] = silu(sum_k weight[c, k] * u[t - (K - 1) + k, c])`.
+ * @param u f32 [T, stride], of which `view` says the columns
+ * @param weight f32 [C, K], 1 <= K <= 8; the last tap multiplies the current token
+ * @param state f32 [C, K - 1]: the inputs before this call, oldest first (zeros at the start); updated in place to the last K - 1 of (state, u)
+ * @returns f32 [T, C]
+ */
+export function causalConv1d(u: Tensor, view: ColumnView, weight: Tensor, state: Tensor): Tensor {
+  const { channels, stride, offset } = view;
+  const kernelSize = weight.shape[1] ?? 0;
+  const tokens = u.shape[0] ?? 0;
+  if (
+    [u, weight, state].some(({ dtype, shape }) => dtype !== 'f32' || shape.length !== 2) ||
+    u.dim(1) !== stride ||
+    offset < 0 ||
+    offset + channels > stride ||
+    weight.dim(0) !== channels ||
+    state.dim(0) !== channels ||
+    state.dim(1) !== kernelSize - 1 ||
+    kernelSize > 8
+  ) {
+    throw new KernelError(
+      `causal_conv1d: columns ${offset}..${offset + channels} of u ${u.dtype} [${u.shape}] with rows of ${stride}, weight ${weight.dtype} [${weight.shape}], state ${state.dtype} [${state.shape}]`,
+    );
+  }
+  const { device } = u;
+  const out = device.tensor([tokens, channels], 'f32');
+  if (out.size === 0) return out;
+  const constants = { K: kernelSize };
+  const groups = Math.ceil(channels / 64);
+  if (tokens === 1 && kernelSize > 1) {
+    device.run({
+      kernel: 'causal_conv1d/step',
+      constants,
+      bindings: [u, weight, state, out],
+      params: { channels, offset },
+      workgroups: [groups],
+    });
+    return out;
+  }
+  const params = { tokens, channels, stride, offset };
+  device.run({
+    kernel: 'causal_conv1d/sequence',
+    constants: { ...constants, TOKENS },
+    bindings: [u, weight, kernelSize > 1 ? state : weight, out], // an empty state cannot be bound; it is not read then
+    params,
+    workgroups: [groups, Math.ceil(tokens / TOKENS)],
+  });
+  if (kernelSize > 1) {
+    // A dispatch of its own, since every workgroup above may read the old state.
+    device.run({
+      kernel: 'causal_conv1d/state',
+      constants,
+      bindings: [u, state],
+      params,
+      workgroups: [groups],
+    });
+  }
+  return out;
+}

@@ -1,0 +1,94 @@
+import { grid } from '../tensor/device.ts';
+import { DTYPE_CODE } from '../tensor/dtype.ts';
+import { KernelError } from '../tensor/errors.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { described, expectDtype, expectShape, expectWholeWords, type ResultDtype } from './checks.ts';
+import type { Heads } from './heads.ts';
+
+/** Workgroups for one thread of 256 per word of the result. */
+function perWord(y: Tensor): number[] {
+  return grid(Math.ceil(y.byteLength / 4 / 256));
+}
+
+/** a + b: f32 of one shape. @throws KernelError */
+export function add(a: Tensor, b: Tensor): Tensor {
+  return addScaled(a, b, { scaleA: 1, scaleB: 1 });
+}
+
+/** scaleA * a + scaleB * b: f32 of one shape. @throws KernelError */
+export function addScaled(a: Tensor, b: Tensor, { scaleA, scaleB }: { scaleA: number; scaleB: number }): Tensor {
+  expectDtype('addScaled', 'a', a, 'f32');
+  expectDtype('addScaled', 'b', b, 'f32');
+  expectShape('addScaled', 'b', b, a.shape);
+  const y = a.device.tensor(a.shape);
+  a.device.run({
+    kernel: 'elementwise/add_scaled',
+    bindings: [a, b, y],
+    params: { count: a.size, scale_a: scaleA, scale_b: scaleB },
+    workgroups: perWord(y),
+  });
+  return y;
+}
+
+/** sigmoid(s) * a + (1 - sigmoid(s)) * b: f32 of one shape. @throws KernelError */
+export function blend(s: Tensor, a: Tensor, b: Tensor): Tensor {
+  for (const [name, operand] of Object.entries({ s, a, b })) {
+    expectDtype('blend', name, operand, 'f32');
+    expectShape('blend', name, operand, s.shape);
+  }
+  const y = s.device.tensor(s.shape);
+  s.device.run({ kernel: 'elementwise/blend', bindings: [s, a, b, y], params: { count: s.size }, workgroups: perWord(y) });
+  return y;
+}
+
+/** silu(gate) * up (SwiGLU): gateUp [T, 2F] f32 holds the gate's columns and then up's, result [T, F] of `dtype`. @throws KernelError */
+export function siluMul(gateUp: Tensor, dtype: ResultDtype): Tensor {
+  expectDtype('siluMul', 'gateUp', gateUp, 'f32');
+  if (gateUp.shape.length !== 2 || gateUp.dim(1) % 2 !== 0) {
+    throw new KernelError(`siluMul: gateUp is ${described(gateUp)}; expected [T, 2F]`);
+  }
+  const [tokens, dim] = [gateUp.dim(0), gateUp.dim(1) / 2];
+  expectWholeWords('siluMul', dim, dtype);
+  const y = gateUp.device.tensor([tokens, dim], dtype);
+  gateUp.device.run({
+    kernel: 'elementwise/silu_mul',
+    constants: { OUT_F16: dtype === 'f16' },
+    bindings: [gateUp, y],
+    params: { tokens, dim },
+    workgroups: perWord(y),
+  });
+  return y;
+}
+
+/** a * sigmoid(gate): a [T, H, D] f32, gate an f32 view of T x H x D, result [T, H * D] of `dtype`. @throws KernelError */
+export function sigmoidGate(a: Tensor, gate: Heads, dtype: ResultDtype): Tensor {
+  expectDtype('sigmoidGate', 'a', a, 'f32');
+  expectDtype('sigmoidGate', 'gate', gate.tensor, 'f32');
+  const { tokens, heads, dim } = gate;
+  expectShape('sigmoidGate', 'a', a, [tokens, heads, dim]);
+  expectWholeWords('sigmoidGate', dim, dtype);
+  const y = a.device.tensor([tokens, heads * dim], dtype);
+  a.device.run({
+    kernel: 'elementwise/sigmoid_gate',
+    constants: { OUT_F16: dtype === 'f16' },
+    bindings: [a, gate.tensor, y],
+    params: { tokens, heads, dim, gate_offset: gate.offset, gate_token_stride: gate.tokenStride, gate_head_stride: gate.headStride },
+    workgroups: perWord(y),
+  });
+  return y;
+}
+
+/** x (f32, f16 or bf16) in another dtype, under the same shape; values beyond f16's range saturate. @throws KernelError */
+export function convert(x: Tensor, dtype: ResultDtype): Tensor {
+  expectDtype('convert', 'x', x, 'f32', 'f16', 'bf16');
+  expectWholeWords('convert', x.dim(-1), dtype);
+  const y = x.device.tensor(x.shape, dtype);
+  x.device.run({
+    kernel: 'elementwise/convert',
+    constants: { IN_DTYPE: DTYPE_CODE[x.dtype as keyof typeof DTYPE_CODE], OUT_F16: dtype === 'f16' },
+    bindings: [x, y],
+    params: { count: x.size },
+    workgroups: perWord(y),
+  });
+  return y;
+}

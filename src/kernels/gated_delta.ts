@@ -1,0 +1,94 @@
+import { grid } from '../tensor/device.ts';
+import { KernelError } from '../tensor/errors.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+
+/** Head counts and sizes of a gated delta net. Value head h reads key head floor(h / (valueHeads / keyHeads)). */
+export interface DeltaShape {
+  readonly keyHeads: number;
+  readonly valueHeads: number;
+  readonly keyDim: number;
+  readonly valueDim: number;
+}
+
+/** The rungs of the ladder. */
+export const GATED_DELTA_VARIANTS = ['recurrent', 'chunked'] as const;
+export type GatedDeltaVariant = (typeof GATED_DELTA_VARIANTS)[number];
+
+/** Where b and a lie in the rows of a fused projection, in elements. */
+export interface GateColumns {
+  readonly tensor: Tensor;
+  readonly b: number;
+  readonly a: number;
+}
+
+/** Tokens of a chunk in the chunked form. */
+const CHUNK = 32;
+/** From this many tokens on, the chunked form wins. */
+const CHUNKED_FROM = 64;
+
+/**
+ * The gated delta rule over T tokens, continuing from `state`: normalises q and k, forms the gates, runs the recurrence
+ * (spec qwen3_5_text.md 6.3 to 6.5).
+ * @param y f32 [T, 2*keyHeads*keyDim + valueHeads*valueDim]: q | k | v after convolution
+ * @param gates f32 rows that hold b and a
+ * @param state f32 [valueHeads, keyDim, valueDim], updated in place
+ * @returns f32 [T, valueHeads, valueDim]
+ */
+export function gatedDelta(
+  y: Tensor,
+  gates: GateColumns,
+  A_log: Tensor,
+  dt_bias: Tensor,
+  state: Tensor,
+  shape: DeltaShape,
+  options: { variant?: GatedDeltaVariant } = {},
+): Tensor {
+  const { keyHeads, valueHeads, keyDim, valueDim } = shape;
+  const device = y.device;
+  const tokens = y.dim(0);
+  const stride = gates.tensor.dim(-1);
+  if (y.size !== tokens * (2 * keyHeads * keyDim + valueHeads * valueDim) || valueHeads % keyHeads !== 0) {
+    throw new KernelError(`gatedDelta: y [${y.shape}] does not fit ${keyHeads} key heads of ${keyDim} and ${valueHeads} value heads of ${valueDim}`);
+  }
+  if (state.size !== valueHeads * keyDim * valueDim || A_log.size !== valueHeads || dt_bias.size !== valueHeads) {
+    throw new KernelError(`gatedDelta: state [${state.shape}], A_log [${A_log.shape}] or dt_bias [${dt_bias.shape}] does not fit`);
+  }
+  if (gates.tensor.dim(0) !== tokens || Math.max(gates.a, gates.b) + valueHeads > stride) {
+    throw new KernelError(`gatedDelta: gates at columns ${gates.b} and ${gates.a} of [${gates.tensor.shape}] for ${tokens} tokens`);
+  }
+  const variant = options.variant ?? (tokens >= CHUNKED_FROM ? 'chunked' : 'recurrent');
+  if (variant === 'chunked' && keyDim > 128) throw new KernelError(`gatedDelta: the chunked form takes key heads of at most 128, not ${keyDim}`);
+  const constants = { KEY_HEADS: keyHeads, VALUE_HEADS: valueHeads, DK: keyDim, DV: valueDim };
+  return device.tidy(() => {
+    const qk = device.tensor([tokens, 2 * keyHeads, keyDim]);
+    const gate = device.tensor([tokens, valueHeads, 2]);
+    device.run({
+      kernel: 'gated_delta/prepare',
+      constants,
+      bindings: [y, gates.tensor, A_log, dt_bias, qk, gate],
+      params: { tokens, stride, b: gates.b, a: gates.a },
+      workgroups: grid(tokens),
+    });
+    const o = device.tensor([tokens, valueHeads, valueDim]);
+    const params = { tokens };
+    const workgroups = [Math.ceil(valueDim / 32), valueHeads];
+    if (variant === 'recurrent') {
+      device.run({ kernel: 'gated_delta/recurrent', constants, bindings: [qk, y, gate, state, o], params, workgroups });
+      return o;
+    }
+    const chunks = Math.ceil(tokens / CHUNK);
+    const uv = device.tensor([tokens, valueHeads, valueDim]);
+    const w = device.tensor([tokens, valueHeads, keyDim]);
+    const m = device.tensor([chunks, valueHeads, CHUNK, CHUNK]);
+    const sums = device.tensor([tokens, valueHeads]);
+    device.run({
+      kernel: 'gated_delta/chunk_local',
+      constants,
+      bindings: [qk, y, gate, uv, w, m, sums],
+      params,
+      workgroups: [chunks, valueHeads],
+    });
+    device.run({ kernel: 'gated_delta/chunk_scan', constants, bindings: [qk, uv, w, m, sums, state, o], params, workgroups });
+    return o;
+  });
+}

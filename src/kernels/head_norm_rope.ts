@@ -1,0 +1,88 @@
+import { grid } from '../tensor/device.ts';
+import { KernelError } from '../tensor/errors.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { expectApart, expectDtype, expectShape } from './checks.ts';
+import type { Heads } from './heads.ts';
+import { lanesFor } from './lanes.ts';
+
+/** A norm over each head's elements; `weightOffset` (0 unless given) is added to the weight. */
+export interface HeadNorm {
+  readonly kind: 'rms' | 'layer';
+  readonly weight: Tensor;
+  readonly bias?: Tensor;
+  readonly eps: number;
+  readonly weightOffset?: 0 | 1;
+}
+
+/** Rotary position embedding: `blocks` blocks of 2 * `half` elements, by the angles (cos, sin) of `table` [T, blocks * half, 2] f32. */
+export interface Rope {
+  readonly table: Tensor;
+  readonly half: number;
+  readonly blocks: number;
+}
+
+const NORM_CODE = { rms: 1, layer: 2 };
+
+/**
+ * Normalises each head's vector (if `norm`), rotates its leading elements (if `rope`) and stores it: queries and keys on their way into
+ * attention. In block b, elements (base + j, base + half + j), base = 2 * half * b, turn by angle b * half + j of the token's table row;
+ * elements beyond the blocks pass through. Input f32, output f32 or f16 (even dim, strides and offset) in another buffer.
+ * @throws KernelError
+ */
+export function headNormRope(input: Heads, output: Heads, { norm, rope }: { norm?: HeadNorm; rope?: Rope }): void {
+  const { tokens, heads, dim } = input;
+  if (output.tokens !== tokens || output.heads !== heads || output.dim !== dim) {
+    throw new KernelError(
+      `headNormRope: the output has ${output.tokens} x ${output.heads} x ${output.dim} elements, the input ${tokens} x ${heads} x ${dim}`,
+    );
+  }
+  expectDtype('headNormRope', 'the input', input.tensor, 'f32');
+  expectDtype('headNormRope', 'the output', output.tensor, 'f32', 'f16');
+  const isF16 = output.tensor.dtype === 'f16';
+  if (isF16 && [dim, output.offset, output.tokenStride, output.headStride].some((n) => n % 2 !== 0)) {
+    throw new KernelError(
+      `headNormRope: an f16 output needs even dim, offset and strides; got ${dim}, ${output.offset}, ${output.tokenStride}, ${output.headStride}`,
+    );
+  }
+  for (const [name, vector] of Object.entries({ weight: norm?.weight, bias: norm?.bias })) {
+    if (vector === undefined) continue;
+    expectDtype('headNormRope', name, vector, 'f32');
+    expectShape('headNormRope', name, vector, [dim]);
+  }
+  if (rope !== undefined) {
+    expectDtype('headNormRope', 'the table', rope.table, 'f32');
+    expectShape('headNormRope', 'the table', rope.table, [tokens, rope.blocks * rope.half, 2]);
+    if (2 * rope.half * rope.blocks > dim) {
+      throw new KernelError(`headNormRope: ${rope.blocks} blocks of 2 x ${rope.half} elements exceed heads of ${dim}`);
+    }
+  }
+  expectApart('headNormRope', output.tensor, input.tensor);
+  const unused = input.tensor;
+  const { lanes, workgroups } = lanesFor(dim, tokens * heads);
+  input.tensor.device.run({
+    kernel: 'head_norm_rope/head_norm_rope',
+    constants: {
+      LANES: lanes,
+      NORM: norm === undefined ? 0 : NORM_CODE[norm.kind],
+      HAS_BIAS: norm?.bias !== undefined,
+      BLOCKS: rope?.blocks ?? 0,
+      HALF: rope?.half ?? 1,
+      OUT_F16: isF16,
+    },
+    bindings: [input.tensor, norm?.weight ?? unused, norm?.bias ?? unused, rope?.table ?? unused, output.tensor],
+    params: {
+      tokens,
+      heads,
+      dim,
+      in_offset: input.offset,
+      in_token_stride: input.tokenStride,
+      in_head_stride: input.headStride,
+      out_offset: output.offset,
+      out_token_stride: output.tokenStride,
+      out_head_stride: output.headStride,
+      eps: norm?.eps ?? 0,
+      weight_offset: norm?.weightOffset ?? 0,
+    },
+    workgroups: grid(workgroups),
+  });
+}

@@ -1,0 +1,117 @@
+import type { Device } from '../tensor/device.ts';
+import { grid } from '../tensor/device.ts';
+import { DTYPE_CODE } from '../tensor/dtype.ts';
+import { KernelError } from '../tensor/errors.ts';
+import { rowRanges } from '../tensor/row_ranges.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+
+/** What happens to a product before it is stored: `residual + gamma * activation(product + bias)`. */
+export interface LinearOptions {
+  /** [N] f32. */
+  readonly bias?: Tensor;
+  readonly activation?: Activation;
+  /** [N] f32: LayerScale. */
+  readonly gamma?: Tensor;
+  /** [..., N] f32, added last. */
+  readonly residual?: Tensor;
+  /** Dtype of the result; f16 needs an even N. */
+  readonly dtype?: 'f32' | 'f16';
+  /** Takes this variant instead of the one chosen by size: for tests and benchmarks. */
+  readonly variant?: MatmulVariant;
+}
+
+/** Numbers of wgsl/common/activation.wgsl. */
+export const ACTIVATIONS = { none: 0, gelu_erf: 1, gelu_tanh: 2, silu: 3 } as const;
+export type Activation = keyof typeof ACTIVATIONS;
+
+/** The rungs of the ladder, slowest first; `matvec` is the one for a few rows of x. */
+export const MATMUL_VARIANTS = ['naive', 'tiled', 'register', 'matvec'] as const;
+export type MatmulVariant = (typeof MATMUL_VARIANTS)[number];
+
+/** Most rows of x that `matvec` takes in one dispatch. */
+export const MATVEC_ROWS = 4;
+
+/** Whether a variant can do [M,K] x [N,K]. */
+export function matmulSupports(variant: MatmulVariant, m: number, k: number): boolean {
+  if (variant === 'matvec') return k % 8 === 0 && m <= MATVEC_ROWS;
+  return variant !== 'register' || k % 8 === 0;
+}
+
+/** The variant for these sizes. */
+function chooseVariant(m: number, k: number): MatmulVariant {
+  if (matmulSupports('matvec', m, k)) return 'matvec';
+  return matmulSupports('register', m, k) ? 'register' : 'tiled';
+}
+
+/**
+ * A linear layer: `out[..., n] = residual + gamma * activation(sum_k x[..., k] * weight[n, k] + bias)`.
+ * @param x [..., K] f32 or f16
+ * @param weight [N, K] (or any shape whose first dimension is N) f32, f16 or bf16; larger than the device's binding limit is fine
+ * @returns [..., N]
+ */
+export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): Tensor {
+  const device = x.device;
+  const n = weight.dim(0);
+  const k = weight.size / n;
+  const m = x.size / k;
+  const { bias, gamma, residual, dtype = 'f32' } = options;
+  if (x.dim(-1) !== k) throw new KernelError(`linear: x [${x.shape}] does not fit weight [${weight.shape}]`);
+  if (x.dtype !== 'f32' && x.dtype !== 'f16') throw new KernelError(`linear: x is ${x.dtype}`);
+  if (weight.dtype === 'i32' || weight.dtype === 'u32') throw new KernelError(`linear: the weight is ${weight.dtype}`);
+  if (dtype === 'f16' && n % 2 !== 0) throw new KernelError(`linear: an f16 result needs an even width, not ${n}`);
+  for (const [name, vector] of Object.entries({ bias, gamma })) {
+    if (vector !== undefined && (vector.size !== n || vector.dtype !== 'f32')) {
+      throw new KernelError(`linear: ${name} [${vector.shape}] ${vector.dtype} does not fit weight [${weight.shape}]`);
+    }
+  }
+  if (residual !== undefined && (residual.size !== m * n || residual.dtype !== 'f32')) {
+    throw new KernelError(`linear: residual [${residual.shape}] ${residual.dtype} does not fit a result of ${m}x${n}`);
+  }
+  const variant = options.variant ?? chooseVariant(m, k);
+  if (!matmulSupports(variant, m, k)) throw new KernelError(`linear: variant ${variant} cannot do ${m}x${k} by ${n}x${k}`);
+
+  const out = device.tensor([...x.shape.slice(0, -1), n], dtype);
+  const constants = {
+    X_DTYPE: DTYPE_CODE[x.dtype],
+    W_DTYPE: DTYPE_CODE[weight.dtype],
+    HAS_BIAS: bias !== undefined,
+    HAS_GAMMA: gamma !== undefined,
+    HAS_RESIDUAL: residual !== undefined,
+    ACTIVATION: ACTIVATIONS[options.activation ?? 'none'],
+    OUT_F16: dtype === 'f16',
+  };
+  for (const range of rowRanges(weight)) {
+    const rows = range.tensor.dim(0);
+    const tiling = tile(device, variant, m, rows);
+    device.run({
+      kernel: `matmul/${variant}`,
+      label: `matmul/${variant} ${n}x${k}`,
+      constants: { ...constants, ...tiling.constants },
+      bindings: [x, range.tensor, bias ?? x, gamma ?? x, residual ?? x, out],
+      params: { M: m, N: rows, K: k, column0: range.start, columns: n },
+      workgroups: tiling.workgroups,
+    });
+  }
+  return out;
+}
+
+interface Tiling {
+  readonly constants: Record<string, number>;
+  readonly workgroups: readonly number[];
+}
+
+/** Tile sizes and workgroup counts of a variant for [m, ...] x [n, ...]. */
+function tile(device: Device, variant: MatmulVariant, m: number, n: number): Tiling {
+  switch (variant) {
+    case 'naive':
+      return { constants: {}, workgroups: [Math.ceil(n / 64), Math.ceil(m / 8)] };
+    case 'tiled':
+      return { constants: {}, workgroups: [Math.ceil(n / 32), Math.ceil(m / 16)] };
+    case 'register':
+      return { constants: {}, workgroups: [Math.ceil(n / 64), Math.ceil(m / 64)] };
+    case 'matvec': {
+      const pairs = n >= 4096 ? 2 : 1;
+      return { constants: { ROWS: m, PAIRS: pairs, THREADS: device.opened.isSoftware ? 16 : 64 }, workgroups: grid(Math.ceil(n / (2 * pairs))) };
+    }
+  }
+}

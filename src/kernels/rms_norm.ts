@@ -1,0 +1,34 @@
+import { grid } from '../tensor/device.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { expectDtype, expectShape, expectWholeWords, type ResultDtype } from './checks.ts';
+import { lanesFor } from './lanes.ts';
+
+/** How to normalise: `weightOffset` 1 for checkpoints that store the weight's distance from one. */
+export interface RmsNormOptions {
+  readonly eps: number;
+  readonly weightOffset: 0 | 1;
+  readonly dtype?: ResultDtype;
+}
+
+/**
+ * x * rsqrt(mean(x^2) + eps) * (weightOffset + weight) over the last dimension: x [..., D] f32, weight [D] f32, result [..., D] f32
+ * unless `dtype` says f16 (Zhang and Sennrich 2019). @throws KernelError
+ */
+export function rmsNorm(x: Tensor, weight: Tensor, { eps, weightOffset, dtype = 'f32' }: RmsNormOptions): Tensor {
+  const dim = x.dim(-1);
+  const rows = x.size / dim;
+  expectDtype('rmsNorm', 'x', x, 'f32');
+  expectDtype('rmsNorm', 'weight', weight, 'f32');
+  expectShape('rmsNorm', 'weight', weight, [dim]);
+  expectWholeWords('rmsNorm', dim, dtype);
+  const y = x.device.tensor(x.shape, dtype);
+  const { lanes, workgroups } = lanesFor(dim, rows);
+  x.device.run({
+    kernel: 'rms_norm/rms_norm',
+    constants: { LANES: lanes, OUT_F16: dtype === 'f16' },
+    bindings: [x, weight, y],
+    params: { rows, dim, eps, weight_offset: weightOffset },
+    workgroups: grid(workgroups),
+  });
+  return y;
+}

@@ -1,0 +1,72 @@
+import { attention } from '../../kernels/attention.ts';
+import { sigmoidGate } from '../../kernels/elementwise.ts';
+import { headNormRope, type Rope } from '../../kernels/head_norm_rope.ts';
+import { heads } from '../../kernels/heads.ts';
+import { linear } from '../../kernels/matmul.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import type { Precision } from '../precision.ts';
+import type { Weights } from '../weights.ts';
+import type { KeyValueState } from './cache.ts';
+import type { Qwen35TextConfig } from './config.ts';
+
+/**
+ * Gated full attention (spec qwen3_5_text.md section 5): grouped keys, q/k norm, partial rotary embedding, and a sigmoid gate on the
+ * result that comes out of `q_proj` beside the queries.
+ */
+export class GatedAttention {
+  /** q_proj, k_proj and v_proj one under the other: per query head 2 * head_dim rows (query, gate), then keys, then values. */
+  readonly qkv_proj: Tensor;
+  readonly o_proj: Tensor;
+  readonly q_norm: Tensor;
+  readonly k_norm: Tensor;
+
+  constructor(
+    weights: Weights,
+    readonly config: Qwen35TextConfig,
+    readonly precision: Precision,
+  ) {
+    const { hidden_size, num_attention_heads, num_key_value_heads, head_dim } = config;
+    const keys = num_key_value_heads * head_dim;
+    this.qkv_proj = weights.stack(
+      ['q_proj.weight', 'k_proj.weight', 'v_proj.weight'],
+      [2 * num_attention_heads * head_dim, hidden_size],
+      [keys, hidden_size],
+      [keys, hidden_size],
+    );
+    this.o_proj = weights.matrix('o_proj.weight', [hidden_size, num_attention_heads * head_dim]);
+    this.q_norm = weights.vector('q_norm.weight', [head_dim]);
+    this.k_norm = weights.vector('k_norm.weight', [head_dim]);
+  }
+
+  /**
+   * @param x [T, hidden_size], the tokens at positions `start` .. `start + T` of the sequence
+   * @param state receives their keys and values
+   * @param residual [T, hidden_size] f32, added to the result
+   */
+  forward(x: Tensor, rope: Rope, state: KeyValueState, start: number, residual?: Tensor): Tensor {
+    const { num_attention_heads: H, num_key_value_heads: G, head_dim: D, rms_norm_eps: eps } = this.config;
+    const { device } = x;
+    const tokens = x.dim(0);
+    const { operand } = this.precision;
+    const total = start + tokens;
+
+    const qkv = linear(x, this.qkv_proj);
+    const tokenStride = qkv.dim(1);
+    const query = heads(qkv, { tokens, heads: H, dim: D, tokenStride, headStride: 2 * D });
+    const gate = heads(qkv, { tokens, heads: H, dim: D, tokenStride, headStride: 2 * D, offset: D });
+    const key = heads(qkv, { tokens, heads: G, dim: D, tokenStride, offset: 2 * H * D });
+    const value = heads(qkv, { tokens, heads: G, dim: D, tokenStride, offset: (2 * H + G) * D });
+
+    const q = heads(device.tensor([tokens, H, D], operand), { tokens, heads: H, dim: D, tokenStride: H * D });
+    const slot = { tokens, heads: G, dim: D, tokenStride: G * D, offset: start * G * D };
+    headNormRope(query, q, { norm: { kind: 'rms', weight: this.q_norm, eps, weightOffset: 1 }, rope });
+    headNormRope(key, heads(state.k, slot), { norm: { kind: 'rms', weight: this.k_norm, eps, weightOffset: 1 }, rope });
+    headNormRope(value, heads(state.v, slot), {});
+
+    const seen = { tokens: total, heads: G, dim: D, tokenStride: G * D };
+    const variant = this.precision.attention;
+    const a = attention(q, heads(state.k, seen), heads(state.v, seen), { causal: true, ...(variant && { variant }) });
+    const gated = sigmoidGate(a.reshape(tokens, H, D), gate, operand);
+    return linear(gated, this.o_proj, residual === undefined ? {} : { residual });
+  }
+}

@@ -1,0 +1,80 @@
+import { causalConv1d } from '../../kernels/causal_conv1d.ts';
+import { type DeltaShape, gatedDelta } from '../../kernels/gated_delta.ts';
+import { gatedRmsNorm } from '../../kernels/gated_rms_norm.ts';
+import { heads } from '../../kernels/heads.ts';
+import { linear } from '../../kernels/matmul.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import type { Precision } from '../precision.ts';
+import type { Weights } from '../weights.ts';
+import type { DeltaState } from './cache.ts';
+import type { Qwen35TextConfig } from './config.ts';
+
+/** Gated DeltaNet (spec qwen3_5_text.md section 6): linear attention with a decaying, error-correcting state. */
+export class GatedDeltaNet {
+  /** in_proj_qkv, in_proj_z, in_proj_b and in_proj_a one under the other. */
+  readonly in_proj: Tensor;
+  readonly conv1d: Tensor;
+  readonly A_log: Tensor;
+  readonly dt_bias: Tensor;
+  readonly norm: Tensor;
+  readonly out_proj: Tensor;
+  readonly shape: DeltaShape;
+  readonly channels: number;
+
+  constructor(
+    weights: Weights,
+    readonly config: Qwen35TextConfig,
+    readonly precision: Precision,
+  ) {
+    const {
+      hidden_size,
+      linear_num_value_heads: valueHeads,
+      linear_value_head_dim: valueDim,
+      linear_conv_kernel_dim,
+    } = config;
+    this.shape = { keyHeads: config.linear_num_key_heads, valueHeads, keyDim: config.linear_key_head_dim, valueDim };
+    const values = valueHeads * valueDim;
+    this.channels = 2 * this.shape.keyHeads * this.shape.keyDim + values;
+    this.in_proj = weights.stack(
+      ['in_proj_qkv.weight', 'in_proj_z.weight', 'in_proj_b.weight', 'in_proj_a.weight'],
+      [this.channels, hidden_size],
+      [values, hidden_size],
+      [valueHeads, hidden_size],
+      [valueHeads, hidden_size],
+    );
+    this.conv1d = weights
+      .vector('conv1d.weight', [this.channels, 1, linear_conv_kernel_dim])
+      .reshape(this.channels, linear_conv_kernel_dim);
+    this.A_log = weights.vector('A_log', [valueHeads]);
+    this.dt_bias = weights.vector('dt_bias', [valueHeads]);
+    this.norm = weights.vector('norm.weight', [valueDim]);
+    this.out_proj = weights.matrix('out_proj.weight', [hidden_size, values]);
+  }
+
+  /**
+   * @param x [T, hidden_size]
+   * @param state continued and updated in place
+   * @param residual [T, hidden_size] f32, added to the result
+   */
+  forward(x: Tensor, state: DeltaState, residual?: Tensor): Tensor {
+    const { valueHeads, valueDim } = this.shape;
+    const tokens = x.dim(0);
+    const values = valueHeads * valueDim;
+
+    const projected = linear(x, this.in_proj); // qkv | z | b | a
+    const stride = projected.dim(1);
+    const z = heads(projected, {
+      tokens,
+      heads: valueHeads,
+      dim: valueDim,
+      tokenStride: stride,
+      offset: this.channels,
+    });
+    const gates = { tensor: projected, b: this.channels + values, a: this.channels + values + valueHeads };
+
+    const qkv = causalConv1d(projected, { channels: this.channels, stride, offset: 0 }, this.conv1d, state.conv);
+    const o = gatedDelta(qkv, gates, this.A_log, this.dt_bias, state.recurrent, this.shape);
+    const normed = gatedRmsNorm(o, this.norm, z, { eps: this.config.rms_norm_eps, dtype: this.precision.operand });
+    return linear(normed, this.out_proj, residual === undefined ? {} : { residual });
+  }
+}

@@ -1,0 +1,151 @@
+import { add, siluMul } from '../../kernels/elementwise.ts';
+import { embedding } from '../../kernels/embedding.ts';
+import type { Rope } from '../../kernels/head_norm_rope.ts';
+import { linear } from '../../kernels/matmul.ts';
+import { rmsNorm } from '../../kernels/rms_norm.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import type { Observe, Precision } from '../precision.ts';
+import type { Weights } from '../weights.ts';
+import { GatedAttention } from './attention.ts';
+import type { Cache, DeltaState, KeyValueState } from './cache.ts';
+import { type Qwen35TextConfig, rotaryDim } from './config.ts';
+import { GatedDeltaNet } from './delta_net.ts';
+
+/** SwiGLU: `down_proj(silu(gate_proj x) * up_proj x)`. */
+export class MLP {
+  readonly gate_up_proj: Tensor;
+  readonly down_proj: Tensor;
+
+  constructor(weights: Weights, { hidden_size, intermediate_size }: Qwen35TextConfig) {
+    const shape = [intermediate_size, hidden_size];
+    this.gate_up_proj = weights.stack(['gate_proj.weight', 'up_proj.weight'], shape, shape);
+    this.down_proj = weights.matrix('down_proj.weight', [hidden_size, intermediate_size]);
+  }
+
+  forward(x: Tensor, residual: Tensor): Tensor {
+    // The product may exceed what f16 holds: it stays f32.
+    return linear(siluMul(linear(x, this.gate_up_proj), 'f32'), this.down_proj, { residual });
+  }
+}
+
+/** What every layer of one forward pass needs. */
+export interface ForwardState {
+  readonly rope: Rope;
+  readonly cache: Cache;
+  readonly observe?: Observe | undefined;
+}
+
+/** One decoder layer: a mixer (gated delta net or gated attention) and an MLP, each after a zero-centred RMSNorm and with a residual. */
+export class DecoderLayer {
+  readonly input_layernorm: Tensor;
+  readonly post_attention_layernorm: Tensor;
+  readonly mixer: GatedDeltaNet | GatedAttention;
+  readonly mlp: MLP;
+
+  constructor(
+    weights: Weights,
+    readonly index: number,
+    readonly config: Qwen35TextConfig,
+    readonly precision: Precision,
+  ) {
+    const isLinear = config.layer_types[index] === 'linear_attention';
+    this.input_layernorm = weights.vector('input_layernorm.weight', [config.hidden_size]);
+    this.post_attention_layernorm = weights.vector('post_attention_layernorm.weight', [config.hidden_size]);
+    this.mixer = isLinear
+      ? new GatedDeltaNet(weights.at('linear_attn'), config, precision)
+      : new GatedAttention(weights.at('self_attn'), config, precision);
+    this.mlp = new MLP(weights.at('mlp'), config);
+  }
+
+  forward(h: Tensor, state: ForwardState): Tensor {
+    const mixed = this.#addMixer(h, this.#norm(h, this.input_layernorm), state);
+    return this.mlp.forward(this.#norm(mixed, this.post_attention_layernorm), mixed);
+  }
+
+  /** h + mixer(x); the sum is part of the mixer's last product unless somebody wants to see the mixer's own result. */
+  #addMixer(h: Tensor, x: Tensor, state: ForwardState): Tensor {
+    if (state.observe === undefined) return this.#mix(x, state, h);
+    const mixer = this.#mix(x, state);
+    state.observe(`layer.${this.index}.mixer`, mixer);
+    return add(h, mixer);
+  }
+
+  #mix(x: Tensor, { rope, cache }: ForwardState, residual?: Tensor): Tensor {
+    const state = cache.layers[this.index]!;
+    return this.mixer instanceof GatedDeltaNet
+      ? this.mixer.forward(x, state as DeltaState, residual)
+      : this.mixer.forward(x, rope, state as KeyValueState, cache.length, residual);
+  }
+
+  #norm(h: Tensor, weight: Tensor): Tensor {
+    return rmsNorm(h, weight, { eps: this.config.rms_norm_eps, weightOffset: 1, dtype: this.precision.operand });
+  }
+}
+
+/** Called after each decoder layer with its output; what it returns goes on (SpatialStack adds geometry here). */
+export type AfterLayer = (layer: number, h: Tensor) => Tensor;
+
+/** The language model: embedding, decoder layers, final norm and head (spec qwen3_5_text.md section 2). */
+export class TextModel {
+  readonly embed_tokens: Tensor;
+  readonly layers: readonly DecoderLayer[];
+  readonly norm: Tensor;
+  readonly lm_head: Tensor;
+
+  /** `weights` at the file's root; the model's own names begin with `prefix` ("model.language_model", or "model" in a text-only export). */
+  constructor(
+    weights: Weights,
+    prefix: string,
+    readonly config: Qwen35TextConfig,
+    tied: boolean,
+    readonly precision: Precision,
+  ) {
+    const model = weights.at(prefix);
+    const table = [config.vocab_size, config.hidden_size];
+    this.embed_tokens = model.matrix('embed_tokens.weight', table);
+    this.layers = config.layer_types.map((_, i) => new DecoderLayer(model.at(`layers.${i}`), i, config, precision));
+    this.norm = model.vector('norm.weight', [config.hidden_size]);
+    this.lm_head = tied ? this.embed_tokens : weights.matrix('lm_head.weight', table);
+  }
+
+  /** Input embeddings of token ids: i32 [T] to f32 [T, hidden_size]. */
+  embed(ids: Tensor): Tensor {
+    return embedding(ids, this.embed_tokens);
+  }
+
+  /**
+   * Runs the decoder over the next T tokens of a sequence and advances its cache.
+   * @param h f32 [T, hidden_size]
+   * @param table rotary angles of these tokens, f32 [T, rotary / 2, 2]
+   * @returns f32 [T, hidden_size] after the final norm
+   */
+  forward(
+    h: Tensor,
+    table: Tensor,
+    cache: Cache,
+    { afterLayer, observe }: { afterLayer?: AfterLayer | undefined; observe?: Observe | undefined } = {},
+  ): Tensor {
+    const { device } = h;
+    const rope = { table, half: rotaryDim(this.config) / 2, blocks: 1 };
+    let hidden = h;
+    for (const layer of this.layers) {
+      const input = hidden;
+      hidden = device.tidy(() => {
+        const output = layer.forward(input, { rope, cache, observe });
+        const fused = afterLayer?.(layer.index, output) ?? output;
+        observe?.(`layer.${layer.index}.hidden`, fused);
+        return fused;
+      });
+      if (input !== h) device.dispose(input);
+    }
+    cache.length += h.dim(0);
+    const normed = rmsNorm(hidden, this.norm, { eps: this.config.rms_norm_eps, weightOffset: 1 });
+    if (hidden !== h) device.dispose(hidden);
+    return normed;
+  }
+
+  /** Logits over the vocabulary: [T, hidden_size] after the final norm to f32 [T, vocab_size]. */
+  logits(normed: Tensor): Tensor {
+    return linear(normed, this.lm_head);
+  }
+}

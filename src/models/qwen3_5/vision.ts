@@ -1,0 +1,194 @@
+import { attention } from '../../kernels/attention.ts';
+import { headNormRope, type Rope } from '../../kernels/head_norm_rope.ts';
+import { type Heads, heads } from '../../kernels/heads.ts';
+import { layerNorm } from '../../kernels/layer_norm.ts';
+import { linear } from '../../kernels/matmul.ts';
+import { weightedRows } from '../../kernels/weighted_rows.ts';
+import type { Device } from '../../tensor/device.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import type { Observe, Precision } from '../precision.ts';
+import type { Weights } from '../weights.ts';
+import type { Qwen35VisionConfig } from './config.ts';
+import type { Patches } from './image_processor.ts';
+import { bilinearPositions, equalRuns, patchAngles, type Run } from './vision_positions.ts';
+
+const EPS = 1e-6;
+
+/** Linear layer with bias. */
+interface Affine {
+  readonly weight: Tensor;
+  readonly bias: Tensor;
+}
+
+function affine(weights: Weights, name: string, rows: number, columns: number): Affine {
+  return { weight: weights.matrix(`${name}.weight`, [rows, columns]), bias: weights.vector(`${name}.bias`, [rows]) };
+}
+
+/** LayerNorm's weight and bias. */
+interface Norm {
+  readonly weight: Tensor;
+  readonly bias: Tensor;
+}
+
+function norm(weights: Weights, name: string, width: number): Norm {
+  return { weight: weights.vector(`${name}.weight`, [width]), bias: weights.vector(`${name}.bias`, [width]) };
+}
+
+/** One block: attention inside each picture (or time group), then an MLP, both after a LayerNorm and with a residual. */
+class VisionBlock {
+  readonly norm1: Norm;
+  readonly norm2: Norm;
+  readonly qkv: Affine;
+  readonly proj: Affine;
+  readonly linear_fc1: Affine;
+  readonly linear_fc2: Affine;
+
+  constructor(
+    weights: Weights,
+    readonly config: Qwen35VisionConfig,
+    readonly precision: Precision,
+  ) {
+    const { hidden_size, intermediate_size } = config;
+    this.norm1 = norm(weights, 'norm1', hidden_size);
+    this.norm2 = norm(weights, 'norm2', hidden_size);
+    this.qkv = affine(weights, 'attn.qkv', 3 * hidden_size, hidden_size);
+    this.proj = affine(weights, 'attn.proj', hidden_size, hidden_size);
+    this.linear_fc1 = affine(weights, 'mlp.linear_fc1', intermediate_size, hidden_size);
+    this.linear_fc2 = affine(weights, 'mlp.linear_fc2', hidden_size, intermediate_size);
+  }
+
+  forward(x: Tensor, rope: Rope, runs: readonly Run[]): Tensor {
+    const dtype = this.precision.operand;
+    const attended = this.#attention(layerNorm(x, { ...this.norm1, eps: EPS, dtype }), rope, runs);
+    const h = linear(attended, this.proj.weight, { bias: this.proj.bias, residual: x });
+    const normed = layerNorm(h, { ...this.norm2, eps: EPS, dtype });
+    const inner = linear(normed, this.linear_fc1.weight, {
+      bias: this.linear_fc1.bias,
+      activation: 'gelu_tanh',
+      dtype,
+    });
+    return linear(inner, this.linear_fc2.weight, { bias: this.linear_fc2.bias, residual: h });
+  }
+
+  #attention(x: Tensor, rope: Rope, runs: readonly Run[]): Tensor {
+    const { device } = x;
+    const { hidden_size, num_heads } = this.config;
+    const dim = hidden_size / num_heads;
+    const tokens = x.dim(0);
+    const qkv = linear(x, this.qkv.weight, { bias: this.qkv.bias });
+    const view = (tensor: Tensor, part: number, stride: number) =>
+      heads(tensor, { tokens, heads: num_heads, dim, tokenStride: stride, offset: part * hidden_size });
+    const rotated = device.tensor([tokens, 3 * hidden_size], this.precision.operand);
+    for (const part of [0, 1, 2]) {
+      headNormRope(view(qkv, part, 3 * hidden_size), view(rotated, part, 3 * hidden_size), part < 2 ? { rope } : {});
+    }
+    const [q, k, v] = [0, 1, 2].map((part) => view(rotated, part, 3 * hidden_size)) as [Heads, Heads, Heads];
+    const variant = this.precision.attention;
+    const options = { dtype: this.precision.operand, ...(variant && { variant }) };
+    if (runs.length === 1) return attention(q, k, v, { ...options, segments: runs[0]!.segments });
+
+    // Pictures of different sizes: one dispatch for each run of equal ones.
+    const out = device.tensor([tokens, hidden_size], this.precision.operand);
+    for (const run of runs) {
+      const count = run.segments * run.tokens;
+      const part = (whole: Heads) => ({
+        ...whole,
+        tokens: count,
+        offset: whole.offset + run.start * whole.tokenStride,
+      });
+      const result = attention(part(q), part(k), part(v), { ...options, segments: run.segments });
+      device.copy(result, 0, out, run.start * hidden_size, count * hidden_size);
+    }
+    return out;
+  }
+}
+
+/** The vision tower (spec qwen3_5_vision.md section 5): patches of pictures to rows of the language model's input. */
+export class VisionTower {
+  readonly patch_embed: Affine;
+  readonly pos_embed: Tensor;
+  readonly blocks: readonly VisionBlock[];
+  readonly merger: { readonly norm: Norm; readonly linear_fc1: Affine; readonly linear_fc2: Affine };
+
+  constructor(
+    weights: Weights,
+    readonly config: Qwen35VisionConfig,
+    readonly precision: Precision,
+  ) {
+    const { hidden_size, in_channels, temporal_patch_size, patch_size, spatial_merge_size, out_hidden_size } = config;
+    const patch = [hidden_size, in_channels, temporal_patch_size, patch_size, patch_size];
+    this.patch_embed = {
+      weight: weights.matrix('patch_embed.proj.weight', patch),
+      bias: weights.vector('patch_embed.proj.bias', [hidden_size]),
+    };
+    this.pos_embed = weights.matrix('pos_embed.weight', [config.num_position_embeddings, hidden_size]);
+    this.blocks = Array.from(
+      { length: config.depth },
+      (_, i) => new VisionBlock(weights.at(`blocks.${i}`), config, precision),
+    );
+    const merged = hidden_size * spatial_merge_size ** 2;
+    this.merger = {
+      norm: norm(weights, 'merger.norm', hidden_size),
+      linear_fc1: affine(weights, 'merger.linear_fc1', merged, merged),
+      linear_fc2: affine(weights, 'merger.linear_fc2', out_hidden_size, merged),
+    };
+  }
+
+  /**
+   * @param patches pictures or videos, packed; patches window by window
+   * @param hiddenStates indices of hidden states to return as well: 0 is the first block's input, n the output of block n - 1, negative from the end
+   * @returns f32 [patches / merge^2, out_hidden_size], then the hidden states asked for, f32 [patches, hidden_size]
+   */
+  forward(
+    device: Device,
+    patches: Patches,
+    { observe, hiddenStates = [] }: { observe?: Observe | undefined; hiddenStates?: readonly number[] } = {},
+  ): Tensor[] {
+    const { hidden_size, num_heads, spatial_merge_size, num_position_embeddings, rope_parameters, depth } = this.config;
+    return device.tidy(() => {
+      const width = this.patch_embed.weight.size / hidden_size;
+      const tokens = patches.pixelValues.length / width;
+      const pixels = device.upload(patches.pixelValues, [tokens, width], 'f32');
+      const positions = bilinearPositions(patches.gridThw, Math.sqrt(num_position_embeddings), spatial_merge_size);
+      const angles = patchAngles(
+        patches.gridThw,
+        hidden_size / num_heads,
+        rope_parameters.rope_theta,
+        spatial_merge_size,
+      );
+      const half = hidden_size / num_heads / 2;
+      const rope = { table: device.upload(angles, [tokens, half, 2], 'f32'), half, blocks: 1 };
+      const index = device.upload(positions.index, [tokens, 4], 'i32');
+      const weights = device.upload(positions.weights, [tokens, 4], 'f32');
+      const runs = equalRuns(patches.gridThw);
+
+      let x = device.tidy(() => {
+        const embedded = linear(pixels, this.patch_embed.weight, { bias: this.patch_embed.bias });
+        observe?.('vision.patch_embed', embedded);
+        return weightedRows(this.pos_embed, index, weights, { addTo: embedded });
+      });
+      const wanted = hiddenStates.map((state) => (state < 0 ? depth + 1 + state : state));
+      const states = new Map<number, Tensor>([[0, x]]);
+      this.blocks.forEach((block, i) => {
+        const input = x;
+        x = device.tidy(() => block.forward(input, rope, runs));
+        observe?.(`vision.block.${i}`, x);
+        if (wanted.includes(i + 1)) states.set(i + 1, x);
+        if (!wanted.includes(i)) device.dispose(input);
+      });
+      const merged = device.tidy(() => this.#merge(x));
+      observe?.('vision.merged', merged);
+      return [merged, ...wanted.map((state) => states.get(state)!)];
+    });
+  }
+
+  /** The four patches of a window side by side, through an MLP. */
+  #merge(x: Tensor): Tensor {
+    const { norm, linear_fc1, linear_fc2 } = this.merger;
+    const dtype = this.precision.operand;
+    const width = linear_fc1.weight.dim(1);
+    const windows = layerNorm(x, { ...norm, eps: EPS, dtype }).reshape(x.size / width, width);
+    const inner = linear(windows, linear_fc1.weight, { bias: linear_fc1.bias, activation: 'gelu_erf', dtype });
+    return linear(inner, linear_fc2.weight, { bias: linear_fc2.bias });
+  }
+}

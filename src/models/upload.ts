@@ -1,0 +1,68 @@
+import type { Checkpoint, TensorEntry } from '../io/safetensors.ts';
+import type { Device } from '../tensor/device.ts';
+
+/** A tensor's bytes to be copied unchanged into a GPU buffer. */
+export interface RawCopy {
+  readonly entry: TensorEntry;
+  readonly buffer: GPUBuffer;
+  readonly offset: number;
+}
+
+/** Bytes of one staging buffer, and how many are in flight: together the host memory that loading takes. */
+const CHUNK_BYTES = 32 * 1024 * 1024;
+const CHUNKS_IN_FLIGHT = 4;
+
+interface Chunk extends RawCopy {
+  readonly start: number;
+  readonly length: number;
+}
+
+function* chunksOf(copies: readonly RawCopy[]): Generator<Chunk> {
+  for (const copy of copies) {
+    for (let start = 0; start < copy.entry.byteLength; start += CHUNK_BYTES) {
+      yield { ...copy, start, length: Math.min(CHUNK_BYTES, copy.entry.byteLength - start) };
+    }
+  }
+}
+
+/**
+ * Streams tensors from the checkpoint's files to the GPU: each chunk is read from the file straight into mapped staging memory and copied from
+ * there, while the next ones are read. @throws InputError when a file ends early
+ */
+export async function uploadRaw(
+  device: Device,
+  checkpoint: Checkpoint,
+  copies: readonly RawCopy[],
+  onChunk: (bytes: number) => void,
+): Promise<void> {
+  const gpu = device.opened.device;
+  const ordered = [...copies].sort((a, b) =>
+    a.entry.file === b.entry.file ? a.entry.offset - b.entry.offset : a.entry.file < b.entry.file ? -1 : 1,
+  );
+  const largest = ordered.reduce((most, { entry }) => Math.max(most, Math.min(entry.byteLength, CHUNK_BYTES)), 4);
+  const chunks = chunksOf(ordered);
+  device.stream.flush();
+
+  const worker = async (): Promise<void> => {
+    let staging: GPUBuffer | undefined;
+    try {
+      for (const chunk of chunks) {
+        if (staging === undefined) {
+          staging = gpu.createBuffer({ size: largest, usage: 0x2 | 0x4, mappedAtCreation: true, label: 'staging' }); // MAP_WRITE | COPY_SRC
+        } else {
+          await staging.mapAsync(2);
+        }
+        await checkpoint.read(chunk.entry, new Uint8Array(staging.getMappedRange(0, chunk.length)), chunk.start);
+        staging.unmap();
+        const encoder = gpu.createCommandEncoder();
+        encoder.copyBufferToBuffer(staging, 0, chunk.buffer, chunk.offset + chunk.start, chunk.length);
+        gpu.queue.submit([encoder.finish()]);
+        onChunk(chunk.length);
+      }
+      await gpu.queue.onSubmittedWorkDone();
+    } finally {
+      staging?.destroy();
+    }
+  };
+  await Promise.all(Array.from({ length: CHUNKS_IN_FLIGHT }, worker));
+}

@@ -1,0 +1,150 @@
+import { InputError } from '../io/errors.ts';
+import type { Checkpoint, SafetensorsDtype, TensorEntry } from '../io/safetensors.ts';
+import type { Device } from '../tensor/device.ts';
+import { DTYPE_BYTES, type Dtype, elementCount } from '../tensor/dtype.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { type RawCopy, uploadRaw } from './upload.ts';
+
+/** Bytes read so far and in all. */
+export type LoadProgress = (loaded: number, total: number) => void;
+
+const GPU_DTYPE: Partial<Record<SafetensorsDtype, Dtype>> = { F32: 'f32', F16: 'f16', BF16: 'bf16' };
+
+interface Converted {
+  readonly entry: TensorEntry;
+  /** Receives the values, widened to f32. */
+  readonly accept: (values: Float32Array) => void;
+}
+
+/** What the scopes of one checkpoint share: everything declared but not yet read. */
+interface Plan {
+  readonly raw: RawCopy[];
+  readonly converted: Converted[];
+  readonly tensors: Tensor[];
+}
+
+/**
+ * The weights of a checkpoint by name. Modules declare what they need with its shape, which checks the header at once and allocates GPU
+ * memory; `load` then reads everything declared, straight into staging memory. Tensors that nobody declared are never read.
+ * Matrices keep the dtype of the file; vectors (norm weights, biases) are widened to f32, which costs a few KB and spares every kernel a case.
+ */
+export class Weights {
+  constructor(
+    readonly device: Device,
+    readonly checkpoint: Checkpoint,
+    readonly prefix = '',
+    readonly plan: Plan = { raw: [], converted: [], tensors: [] },
+  ) {}
+
+  /** The same weights seen from inside a module: names are relative to `prefix.`. */
+  at(prefix: string): Weights {
+    return new Weights(this.device, this.checkpoint, `${this.prefix}${prefix}.`, this.plan);
+  }
+
+  has(name: string): boolean {
+    return this.checkpoint.has(this.prefix + name);
+  }
+
+  /** The shape stored under a name. @throws InputError when it is missing */
+  shape(name: string): readonly number[] {
+    return this.checkpoint.entry(this.prefix + name).shape;
+  }
+
+  /** A matrix in the dtype of the file (f32, f16, bf16; others are converted to f32). @throws InputError when missing or of another shape */
+  matrix(name: string, shape: readonly number[]): Tensor {
+    return this.stack([name], shape);
+  }
+
+  /**
+   * Matrices of equal width one under the other, so that one product serves all: [sum of rows, width]. `shapes` has one shape for each name,
+   * or is a single shape for a single name.
+   */
+  stack(names: readonly string[], ...shapes: (readonly number[])[]): Tensor {
+    const entries = names.map((name, i) => this.#entry(name, shapes[i]!));
+    const stored = GPU_DTYPE[entries[0]!.dtype];
+    // Copies into GPU buffers move whole u32s; a mixed or odd-sized stack is widened instead.
+    const raw =
+      stored !== undefined && entries.every((entry) => GPU_DTYPE[entry.dtype] === stored && entry.byteLength % 4 === 0);
+    const dtype = raw ? stored : 'f32';
+    const [, ...width] = shapes[0]!;
+    const rows = shapes.reduce((sum, shape) => sum + shape[0]!, 0);
+    const target = this.#allocate([rows, ...width], dtype);
+    let start = 0;
+    for (const entry of entries) {
+      const offset = target.offset + start * DTYPE_BYTES[dtype];
+      if (raw) this.plan.raw.push({ entry, buffer: target.storage.buffer, offset });
+      else this.plan.converted.push({ entry, accept: (values) => this.#write(target, offset, values) });
+      start += elementCount(entry.shape);
+    }
+    return target;
+  }
+
+  /** A vector (norm weight, bias, any small tensor), widened to f32. */
+  vector(name: string, shape: readonly number[]): Tensor {
+    return this.vectors([name], shape);
+  }
+
+  /** Vectors one after the other, widened to f32: the bias of a `stack`. */
+  vectors(names: readonly string[], ...shapes: (readonly number[])[]): Tensor {
+    const entries = names.map((name, i) => this.#entry(name, shapes[i]!));
+    const [, ...rest] = shapes[0]!;
+    const target = this.#allocate([shapes.reduce((sum, shape) => sum + shape[0]!, 0), ...rest], 'f32');
+    let start = 0;
+    for (const entry of entries) {
+      const offset = target.offset + start * 4;
+      this.plan.converted.push({ entry, accept: (values) => this.#write(target, offset, values) });
+      start += elementCount(entry.shape);
+    }
+    return target;
+  }
+
+  /** Values that stay on the host, widened to f32 and filled in by `load`. */
+  host(name: string, shape: readonly number[]): Float32Array {
+    const entry = this.#entry(name, shape);
+    const values = new Float32Array(elementCount(shape));
+    this.plan.converted.push({ entry, accept: (read) => values.set(read) });
+    return values;
+  }
+
+  /** Reads everything declared since the last call. Host memory stays bounded by a few staging chunks. @throws InputError, DeviceError */
+  async load(onProgress?: LoadProgress): Promise<void> {
+    const { raw, converted } = this.plan;
+    const total = [...raw, ...converted].reduce((sum, { entry }) => sum + entry.byteLength, 0);
+    let loaded = 0;
+    const advance = (bytes: number) => {
+      loaded += bytes;
+      onProgress?.(loaded, total);
+    };
+    for (const { entry, accept } of converted.splice(0)) {
+      accept(await this.checkpoint.readFloat32(entry.name));
+      advance(entry.byteLength);
+    }
+    await uploadRaw(this.device, this.checkpoint, raw.splice(0), advance);
+    await this.device.finish();
+  }
+
+  /** Frees the GPU memory of everything declared. */
+  destroy(): void {
+    for (const tensor of this.plan.tensors.splice(0)) this.device.destroyTensor(tensor);
+  }
+
+  #allocate(shape: readonly number[], dtype: Dtype): Tensor {
+    const tensor = this.device.persistent(shape, dtype);
+    this.plan.tensors.push(tensor);
+    return tensor;
+  }
+
+  #entry(name: string, shape: readonly number[]): TensorEntry {
+    const entry = this.checkpoint.entry(this.prefix + name);
+    if (entry.shape.length !== shape.length || entry.shape.some((size, i) => size !== shape[i])) {
+      throw new InputError(
+        `${this.checkpoint.path}: ${entry.name} has shape [${entry.shape}]; [${shape}] was expected`,
+      );
+    }
+    return entry;
+  }
+
+  #write(target: Tensor, offset: number, values: Float32Array): void {
+    this.device.opened.device.queue.writeBuffer(target.storage.buffer, offset, values as Float32Array<ArrayBuffer>);
+  }
+}

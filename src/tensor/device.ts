@@ -1,0 +1,232 @@
+import { DTYPE_BYTES, type Dtype, elementCount } from './dtype.ts';
+import { DeviceError, KernelError } from './errors.ts';
+import { type Feature, type GpuOptions, openGpu, type OpenedGpu } from './gpu.ts';
+import { Memory, type Storage } from './memory.ts';
+import { type Params, PipelineCache } from './pipeline.ts';
+import { Profiler } from './profiler.ts';
+import type { Constants } from './shader.ts';
+import { Stream } from './stream.ts';
+import { Tensor } from './tensor.ts';
+
+/** One dispatch of a kernel. */
+export interface Dispatch {
+  /** Path under wgsl/ without its ending: `matmul/tiled`. */
+  readonly kernel: string;
+  readonly constants?: Constants;
+  /** Tensors in the order of the shader's bindings. */
+  readonly bindings: readonly Tensor[];
+  readonly params?: Params;
+  readonly workgroups: readonly number[];
+  /** What profiles and traces call it; the kernel's path unless given. */
+  readonly label?: string;
+}
+
+/** Arrays that can be uploaded and read back. */
+export type HostArray = Float32Array | Int32Array | Uint32Array | Uint16Array | Uint8Array;
+
+const MAX_WORKGROUPS = 65535;
+
+/** An opened GPU: memory, pipelines and the command stream behind every tensor. */
+export class Device {
+  readonly memory: Memory;
+  readonly pipelines: PipelineCache;
+  readonly stream: Stream;
+  readonly #scopes: Set<Storage>[] = [];
+  #failure: Error | undefined;
+
+  /** Opens the default adapter. @throws DeviceError */
+  static async open(options?: GpuOptions): Promise<Device> {
+    return new Device(await openGpu(options));
+  }
+
+  constructor(readonly opened: OpenedGpu) {
+    const gpu = opened.device;
+    this.pipelines = new PipelineCache(gpu, opened.features.has('immediates'));
+    this.stream = new Stream(gpu, this.pipelines);
+    this.memory = new Memory(gpu, () => this.stream.forgetBindings());
+    gpu.addEventListener('uncapturederror', (event) => this.#fail((event as GPUUncapturedErrorEvent).error));
+    void gpu.lost.then(({ reason, message }) => {
+      if (reason !== 'destroyed') this.#failure ??= new DeviceError(`the GPU was lost: ${message.split('\n')[0]}`);
+    });
+  }
+
+  get limits(): GPUSupportedLimits {
+    return this.opened.device.limits;
+  }
+
+  has(feature: Feature): boolean {
+    return this.opened.features.has(feature);
+  }
+
+  /** A tensor from the pool with undefined contents. It belongs to the innermost `tidy`, or lives until `dispose` outside of any. */
+  tensor(shape: readonly number[], dtype: Dtype = 'f32'): Tensor {
+    const storage = this.memory.acquire(elementCount(shape) * DTYPE_BYTES[dtype]);
+    this.#scopes.at(-1)?.add(storage);
+    return new Tensor(this, storage, shape, dtype);
+  }
+
+  /** A tensor of its own that no scope frees: weights, caches. Its contents are undefined. */
+  persistent(shape: readonly number[], dtype: Dtype): Tensor {
+    return new Tensor(this, this.memory.create(elementCount(shape) * DTYPE_BYTES[dtype]), shape, dtype);
+  }
+
+  /** Copies host data into a new tensor (`persistent`: one that no scope frees). */
+  upload(data: HostArray, shape: readonly number[], dtype: Dtype, persistent = false): Tensor {
+    const tensor = persistent ? this.persistent(shape, dtype) : this.tensor(shape, dtype);
+    if (data.byteLength !== tensor.byteLength) {
+      throw new KernelError(`${data.byteLength} bytes were given for a tensor [${shape}] ${dtype} of ${tensor.byteLength} bytes`);
+    }
+    this.write(tensor, data);
+    return tensor;
+  }
+
+  /** Overwrites a tensor with host data, after everything recorded so far. */
+  write(tensor: Tensor, data: HostArray): void {
+    this.stream.flush();
+    let bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+    if (bytes.length % 4 !== 0) {
+      const padded = new Uint8Array(Math.ceil(bytes.length / 4) * 4);
+      padded.set(bytes);
+      bytes = padded;
+    }
+    this.opened.device.queue.writeBuffer(tensor.storage.buffer, tensor.offset, bytes as Uint8Array<ArrayBuffer>);
+  }
+
+  /** Records filling a tensor with zeros. */
+  clear(tensor: Tensor): Tensor {
+    this.stream.clear({ storage: tensor.storage, offset: tensor.offset, byteLength: Math.ceil(tensor.byteLength / 4) * 4 });
+    return tensor;
+  }
+
+  /** Records copying `count` elements between tensors of one dtype; element offsets must fall on whole u32s. */
+  copy(source: Tensor, sourceStart: number, target: Tensor, targetStart: number, count: number): void {
+    const bytes = DTYPE_BYTES[source.dtype];
+    this.stream.copy(
+      source.storage.buffer,
+      source.offset + sourceStart * bytes,
+      target.storage.buffer,
+      target.offset + targetStart * bytes,
+      count * bytes,
+    );
+  }
+
+  /** Records one dispatch. */
+  run(dispatch: Dispatch): void {
+    if (this.#failure !== undefined) throw this.#failure;
+    if (dispatch.workgroups.some((count) => count > MAX_WORKGROUPS)) {
+      throw new KernelError(`${dispatch.kernel}: ${dispatch.workgroups} workgroups exceed ${MAX_WORKGROUPS} in one dimension`);
+    }
+    const pipeline = this.pipelines.get(dispatch.kernel, dispatch.constants ?? {});
+    this.stream.dispatch(pipeline, dispatch.label ?? dispatch.kernel, dispatch.bindings, dispatch.params ?? {}, dispatch.workgroups);
+  }
+
+  /**
+   * Runs `body` and returns to the pool every tensor made inside it except the returned ones, which pass to the enclosing scope.
+   * Safe at record time, since commands run in the order they were recorded.
+   */
+  tidy<T extends Tensor | readonly Tensor[] | undefined | void>(body: () => T): T {
+    const scope = new Set<Storage>();
+    this.#scopes.push(scope);
+    try {
+      const result = body();
+      const kept = result instanceof Tensor ? [result] : Array.isArray(result) ? (result as readonly Tensor[]) : [];
+      for (const { storage } of kept) {
+        if (scope.delete(storage)) this.#scopes.at(-2)?.add(storage);
+      }
+      return result;
+    } finally {
+      this.#scopes.pop();
+      for (const storage of scope) this.memory.release(storage);
+    }
+  }
+
+  /** Returns a pooled tensor's memory now; nothing recorded later may read it. */
+  dispose(tensor: Tensor): void {
+    for (const scope of this.#scopes) scope.delete(tensor.storage);
+    this.memory.release(tensor.storage);
+  }
+
+  /** Destroys a persistent tensor's memory. */
+  destroyTensor(tensor: Tensor): void {
+    this.stream.flush();
+    this.memory.destroy(tensor.storage);
+  }
+
+  /** Frees pooled memory that nobody holds, between phases whose sizes differ. */
+  trim(): void {
+    this.stream.flush();
+    this.memory.trim();
+  }
+
+  /** Submits everything recorded, waits for it and returns the tensor's bytes. */
+  async readBytes(tensor: Tensor): Promise<Uint8Array<ArrayBuffer>> {
+    const size = Math.ceil(tensor.byteLength / 4) * 4;
+    const staging = this.opened.device.createBuffer({ size: Math.max(size, 4), usage: 0x1 | 0x8, label: 'readback' }); // MAP_READ | COPY_DST
+    try {
+      if (size > 0) this.stream.copy(tensor.storage.buffer, tensor.offset, staging, 0, size);
+      this.stream.flush();
+      await staging.mapAsync(1).catch((error: unknown) => {
+        throw this.#failure ?? error;
+      });
+      if (this.#failure !== undefined) throw this.#failure;
+      return new Uint8Array(staging.getMappedRange().slice(0, tensor.byteLength));
+    } finally {
+      staging.destroy();
+    }
+  }
+
+  /** The values of an f32 tensor. */
+  async readFloat32(tensor: Tensor): Promise<Float32Array<ArrayBuffer>> {
+    if (tensor.dtype !== 'f32') throw new KernelError(`a ${tensor.dtype} tensor was read as f32`);
+    return new Float32Array((await this.readBytes(tensor)).buffer);
+  }
+
+  /** The values of an i32 or u32 tensor. */
+  async readInt32(tensor: Tensor): Promise<Int32Array<ArrayBuffer>> {
+    if (tensor.dtype !== 'i32' && tensor.dtype !== 'u32') throw new KernelError(`a ${tensor.dtype} tensor was read as integers`);
+    return new Int32Array((await this.readBytes(tensor)).buffer);
+  }
+
+  /** Submits everything and waits until the GPU is done. */
+  async finish(): Promise<void> {
+    this.stream.flush();
+    await this.opened.device.queue.onSubmittedWorkDone();
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** Times every dispatch of `body` on the GPU. @throws DeviceError without timestamp queries */
+  async profile(body: () => Promise<void>): Promise<Profiler> {
+    if (!this.has('timestamp-query')) throw new DeviceError(`${this.opened.name} has no timestamp queries, so kernels cannot be timed`);
+    this.stream.flush();
+    const profiler = new Profiler(this.opened.device);
+    this.stream.profiler = profiler;
+    try {
+      await body();
+      this.stream.flush();
+    } finally {
+      this.stream.profiler = undefined;
+    }
+    return profiler;
+  }
+
+  /** Frees everything. The process can only end after this. */
+  destroy(): void {
+    this.opened.device.destroy();
+  }
+
+  #fail(error: GPUError): void {
+    const message = error.message.split('\n').slice(0, 2).join(' ').trim();
+    const gib = (this.memory.allocated / 2 ** 30).toFixed(2);
+    this.#failure ??=
+      error.constructor.name === 'GPUOutOfMemoryError'
+        ? new DeviceError(`the GPU is out of memory with ${gib} GiB allocated: ${message}`)
+        : new KernelError(message);
+  }
+}
+
+/** Workgroup counts for `count` workgroups in a line, folded into two dimensions where one is not enough (`line_index` in wgsl/common/grid.wgsl). */
+export function grid(count: number): [number, number] {
+  if (count <= MAX_WORKGROUPS) return [count, 1];
+  const columns = Math.ceil(Math.sqrt(count));
+  return [columns, Math.ceil(count / columns)];
+}

@@ -1,0 +1,66 @@
+/** A GPU buffer with an identity that caches can key on. */
+export interface Storage {
+  readonly id: number;
+  readonly buffer: GPUBuffer;
+  readonly byteLength: number;
+}
+
+const USAGE = 0x4 | 0x8 | 0x80; // COPY_SRC | COPY_DST | STORAGE
+
+/** Rounds up so that nearby sizes share buffers: steps of 256 bytes when small, of an eighth of the power of two (at most 12.5 % more) when large. */
+function sizeClass(bytes: number): number {
+  const step = Math.max(256, 2 ** Math.floor(Math.log2(Math.max(bytes, 1))) / 8);
+  return Math.max(256, Math.ceil(bytes / step) * step);
+}
+
+/**
+ * Owner of all GPU memory. Activations come from here and go back as soon as their last reader is recorded: commands run in the order
+ * they were recorded, so a buffer may be handed out again while its last reader still waits in the queue.
+ */
+export class Memory {
+  /** Bytes of all buffers that exist, and the most there ever were. */
+  allocated = 0;
+  peak = 0;
+  #nextId = 0;
+  readonly #free = new Map<number, Storage[]>();
+
+  constructor(
+    readonly gpu: GPUDevice,
+    readonly onDestroy: () => void,
+  ) {}
+
+  /** A pooled buffer of at least `bytes`; its contents are whatever was there. */
+  acquire(bytes: number): Storage {
+    const size = sizeClass(bytes);
+    return this.#free.get(size)?.pop() ?? this.create(size);
+  }
+
+  /** A buffer of its own (weights, caches), a multiple of 16 bytes long. */
+  create(bytes: number): Storage {
+    const byteLength = Math.max(16, Math.ceil(bytes / 16) * 16);
+    const buffer = this.gpu.createBuffer({ size: byteLength, usage: USAGE, label: `storage of ${byteLength} bytes` });
+    this.allocated += byteLength;
+    this.peak = Math.max(this.peak, this.allocated);
+    return { id: this.#nextId++, buffer, byteLength };
+  }
+
+  /** Gives a pooled buffer back for the next `acquire`. */
+  release(storage: Storage): void {
+    const list = this.#free.get(storage.byteLength);
+    if (list === undefined) this.#free.set(storage.byteLength, [storage]);
+    else list.push(storage);
+  }
+
+  /** Destroys one buffer. Commands that use it must have been submitted. */
+  destroy(storage: Storage): void {
+    this.allocated -= storage.byteLength;
+    storage.buffer.destroy();
+    this.onDestroy();
+  }
+
+  /** Destroys the pooled buffers that nobody holds, between phases whose sizes differ. */
+  trim(): void {
+    for (const list of this.#free.values()) for (const storage of list) this.destroy(storage);
+    this.#free.clear();
+  }
+}

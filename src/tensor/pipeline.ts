@@ -1,0 +1,77 @@
+import { KernelError } from './errors.ts';
+import { MAX_IMMEDIATE_BYTES } from './gpu.ts';
+import { type Constants, loadShader, type Shader } from './shader.ts';
+
+/** A compiled shader with the layouts that its dispatches need. */
+export interface Pipeline {
+  readonly id: number;
+  readonly label: string;
+  readonly shader: Shader;
+  readonly pipeline: GPUComputePipeline;
+  readonly bindings: GPUBindGroupLayout;
+}
+
+/** A dispatch's parameters by the names of the shader's `struct Params`. */
+export type Params = Readonly<Record<string, number>>;
+
+/** Pipelines by (shader, constants): each is compiled once in the life of a device. */
+export class PipelineCache {
+  readonly #pipelines = new Map<string, Pipeline>();
+  readonly paramsLayout: GPUBindGroupLayout | undefined;
+
+  constructor(
+    readonly gpu: GPUDevice,
+    readonly immediates: boolean,
+  ) {
+    const entries = [{ binding: 0, visibility: 4, buffer: { type: 'uniform' as const, hasDynamicOffset: true } }];
+    this.paramsLayout = immediates ? undefined : gpu.createBindGroupLayout({ label: 'params', entries });
+  }
+
+  /** The pipeline of `wgsl/<path>.wgsl` with these constants, compiled now if it is new. */
+  get(path: string, constants: Constants): Pipeline {
+    const key = `${path} ${JSON.stringify(constants)}`;
+    let found = this.#pipelines.get(key);
+    if (found === undefined) {
+      found = this.#compile(path, constants, key);
+      this.#pipelines.set(key, found);
+    }
+    return found;
+  }
+
+  #compile(path: string, constants: Constants, label: string): Pipeline {
+    const shader = loadShader(path, constants, this.immediates);
+    const module = this.gpu.createShaderModule({ label, code: shader.code });
+    const bindings = this.gpu.createBindGroupLayout({
+      label,
+      entries: shader.writable.map((writable, binding) => ({
+        binding,
+        visibility: 4, // COMPUTE
+        buffer: { type: writable ? ('storage' as const) : ('read-only-storage' as const) },
+      })),
+    });
+    const hasParams = shader.params.length > 0;
+    const bindGroupLayouts = this.paramsLayout !== undefined && hasParams ? [bindings, this.paramsLayout] : [bindings];
+    const immediateSize = this.immediates && hasParams ? shader.params.length * 4 : 0;
+    const layout = this.gpu.createPipelineLayout({ label, bindGroupLayouts, immediateSize } as GPUPipelineLayoutDescriptor);
+    const pipeline = this.gpu.createComputePipeline({ label, layout, compute: { module, entryPoint: 'main' } });
+    return { id: this.#pipelines.size, label, shader, pipeline, bindings };
+  }
+}
+
+const scratch = new DataView(new ArrayBuffer(MAX_IMMEDIATE_BYTES));
+
+/** Packs parameters into the bytes of the shader's struct; a missing or unknown name is an error. The result is overwritten by the next call. */
+export function packParams(pipeline: Pipeline, params: Params): Uint8Array {
+  const fields = pipeline.shader.params;
+  if (Object.keys(params).length !== fields.length) {
+    throw new KernelError(`${pipeline.label} takes parameters ${fields.map((f) => f.name).join(', ')}; got ${Object.keys(params).join(', ')}`);
+  }
+  fields.forEach(({ name, type }, index) => {
+    const value = params[name];
+    if (value === undefined || !Number.isFinite(value)) throw new KernelError(`${pipeline.label}: parameter ${name} is ${value}`);
+    if (type === 'f32') scratch.setFloat32(index * 4, value, true);
+    else if (type === 'i32') scratch.setInt32(index * 4, value, true);
+    else scratch.setUint32(index * 4, value, true);
+  });
+  return new Uint8Array(scratch.buffer, 0, fields.length * 4);
+}

@@ -1,0 +1,132 @@
+import { KernelError } from './errors.ts';
+import type { Storage } from './memory.ts';
+import { type Params, type Pipeline, type PipelineCache, packParams } from './pipeline.ts';
+import type { Profiler } from './profiler.ts';
+
+/** A bound range of a storage. */
+export interface Binding {
+  readonly storage: Storage;
+  readonly offset: number;
+  readonly byteLength: number;
+}
+
+/** Dispatches per submit: enough to hide the submit, few enough that the GPU starts while the CPU still records. */
+const DISPATCHES_PER_SUBMIT = 128;
+const UNIFORM_STRIDE = 256;
+const MAX_CACHED_BIND_GROUPS = 16384;
+
+/** Records dispatches and copies in order and submits them in batches. Nothing here waits for the GPU. */
+export class Stream {
+  /** Dispatches recorded since the device was opened. */
+  dispatches = 0;
+  profiler: Profiler | undefined;
+  #encoder: GPUCommandEncoder | undefined;
+  #pass: GPUComputePassEncoder | undefined;
+  #recorded = 0;
+  readonly #bindGroups = new Map<string, GPUBindGroup>();
+  /** Params of the batch being recorded, for devices without immediates; written to the GPU before the batch is submitted. */
+  readonly #uniforms: { buffer: GPUBuffer; group: GPUBindGroup; bytes: Uint8Array } | undefined;
+
+  constructor(
+    readonly gpu: GPUDevice,
+    readonly pipelines: PipelineCache,
+  ) {
+    if (pipelines.paramsLayout === undefined) return;
+    const size = DISPATCHES_PER_SUBMIT * UNIFORM_STRIDE;
+    const buffer = gpu.createBuffer({ size, usage: 0x40 | 0x8, label: 'params' }); // UNIFORM | COPY_DST
+    const entries = [{ binding: 0, resource: { buffer, offset: 0, size: 64 } }];
+    this.#uniforms = { buffer, group: gpu.createBindGroup({ layout: pipelines.paramsLayout, entries }), bytes: new Uint8Array(size) };
+  }
+
+  /** Records one dispatch. */
+  dispatch(pipeline: Pipeline, label: string, bindings: readonly Binding[], params: Params, workgroups: readonly number[]): void {
+    const pass = this.#beginPass(label);
+    pass.setPipeline(pipeline.pipeline);
+    pass.setBindGroup(0, this.#bindGroup(pipeline, bindings));
+    const bytes = packParams(pipeline, params);
+    if (bytes.length > 0) {
+      if (this.#uniforms === undefined) {
+        (pass as GPUComputePassEncoder & { setImmediates(offset: number, data: Uint8Array): void }).setImmediates(0, bytes);
+      } else {
+        const offset = this.#recorded * UNIFORM_STRIDE;
+        this.#uniforms.bytes.set(bytes, offset);
+        pass.setBindGroup(1, this.#uniforms.group, [offset]);
+      }
+    }
+    pass.dispatchWorkgroups(workgroups[0] ?? 1, workgroups[1] ?? 1, workgroups[2] ?? 1);
+    this.dispatches += 1;
+    this.#recorded += 1;
+    if (this.profiler !== undefined) this.#endPass();
+    if (this.#recorded >= DISPATCHES_PER_SUBMIT || this.profiler?.isFull) this.flush();
+  }
+
+  /** Records a copy of bytes; offsets and length are multiples of 4. */
+  copy(source: GPUBuffer, sourceOffset: number, target: GPUBuffer, targetOffset: number, byteLength: number): void {
+    this.#endPass();
+    this.#encoder ??= this.gpu.createCommandEncoder();
+    this.#encoder.copyBufferToBuffer(source, sourceOffset, target, targetOffset, byteLength);
+  }
+
+  /** Records filling a range with zeros. */
+  clear(target: Binding): void {
+    this.#endPass();
+    this.#encoder ??= this.gpu.createCommandEncoder();
+    this.#encoder.clearBuffer(target.storage.buffer, target.offset, target.byteLength);
+  }
+
+  /** Submits what was recorded. */
+  flush(): void {
+    this.#endPass();
+    if (this.#encoder === undefined) return;
+    const afterSubmit = this.profiler?.resolve(this.#encoder);
+    if (this.#uniforms !== undefined && this.#recorded > 0) {
+      this.gpu.queue.writeBuffer(this.#uniforms.buffer, 0, this.#uniforms.bytes, 0, this.#recorded * UNIFORM_STRIDE);
+    }
+    this.gpu.queue.submit([this.#encoder.finish()]);
+    this.#encoder = undefined;
+    this.#recorded = 0;
+    afterSubmit?.();
+  }
+
+  /** Forgets cached bind groups, after a buffer was destroyed. */
+  forgetBindings(): void {
+    this.#bindGroups.clear();
+  }
+
+  #beginPass(label: string): GPUComputePassEncoder {
+    if (this.#pass === undefined) {
+      this.#encoder ??= this.gpu.createCommandEncoder();
+      const timestampWrites = this.profiler?.begin(label);
+      this.#pass = this.#encoder.beginComputePass(timestampWrites === undefined ? { label: 'pass' } : { label, timestampWrites });
+    }
+    return this.#pass;
+  }
+
+  #endPass(): void {
+    this.#pass?.end();
+    this.#pass = undefined;
+  }
+
+  #bindGroup(pipeline: Pipeline, bindings: readonly Binding[]): GPUBindGroup {
+    let key = String(pipeline.id);
+    for (const { storage, offset, byteLength } of bindings) key += `|${storage.id}:${offset}:${byteLength}`;
+    let group = this.#bindGroups.get(key);
+    if (group === undefined) {
+      if (bindings.length !== pipeline.shader.writable.length) {
+        throw new KernelError(`${pipeline.label} has ${pipeline.shader.writable.length} bindings; got ${bindings.length}`);
+      }
+      group = this.gpu.createBindGroup({
+        label: pipeline.label,
+        layout: pipeline.bindings,
+        entries: bindings.map(({ storage, offset, byteLength }, binding) => ({
+          binding,
+          // A multiple of 16 lets shaders read the last elements with vec4 loads.
+          resource: { buffer: storage.buffer, offset, size: Math.min(Math.ceil(byteLength / 16) * 16, storage.byteLength - offset) },
+        })),
+      });
+      if (this.#bindGroups.size >= MAX_CACHED_BIND_GROUPS) this.#bindGroups.clear();
+      this.#bindGroups.set(key, group);
+    }
+    return group;
+  }
+}

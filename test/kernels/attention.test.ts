@@ -1,0 +1,79 @@
+import { describe, expect, it } from 'vitest';
+import { ATTENTION_VARIANTS, attention } from '../../src/kernels/attention.ts';
+import { heads } from '../../src/kernels/heads.ts';
+import { relativeL2 } from '../compare.ts';
+import { useDevice } from '../device.ts';
+import { Random } from '../random.ts';
+import { attentionReference } from '../reference/attention.ts';
+import { quantise, readValues, uploadAs } from '../tensors.ts';
+
+const device = useDevice();
+
+interface Case {
+  queries: number;
+  keys: number;
+  heads: number;
+  kvHeads: number;
+  dim: number;
+  segments: number;
+  causal: boolean;
+}
+
+const cases: Case[] = [
+  { queries: 1, keys: 1, heads: 1, kvHeads: 1, dim: 2, segments: 1, causal: true },
+  { queries: 1, keys: 77, heads: 4, kvHeads: 2, dim: 32, segments: 1, causal: true },
+  { queries: 33, keys: 33, heads: 4, kvHeads: 1, dim: 12, segments: 3, causal: false },
+  { queries: 65, keys: 130, heads: 2, kvHeads: 2, dim: 72, segments: 1, causal: true },
+  { queries: 40, keys: 129, heads: 4, kvHeads: 4, dim: 64, segments: 2, causal: false },
+  { queries: 70, keys: 70, heads: 4, kvHeads: 2, dim: 256, segments: 1, causal: true },
+];
+
+describe.each(ATTENTION_VARIANTS)('attention %s', (variant) => {
+  it.each(cases)('agrees with the naive sum: %o', async (shape) => {
+    const { queries, keys, kvHeads, dim, segments, causal } = shape;
+    const random = new Random(queries * 131 + keys);
+    for (const [qDtype, kvDtype] of [
+      ['f32', 'f32'],
+      ['f32', 'f16'],
+      ['f16', 'f16'],
+    ] as const) {
+      const q = quantise(random.normal(segments * queries * shape.heads * dim), qDtype);
+      const k = quantise(random.normal(segments * keys * kvHeads * dim), kvDtype);
+      const v = quantise(random.normal(segments * keys * kvHeads * dim), kvDtype);
+      const scale = 1.5 / Math.sqrt(dim);
+      const expected = attentionReference({ q, k, v, heads: shape.heads, kvHeads, dim, segments, scale, causal });
+      const view = (values: Float32Array, count: number, dtype: 'f32' | 'f16') =>
+        heads(uploadAs(device(), values, [values.length], dtype), { tokens: values.length / (count * dim), heads: count, dim, tokenStride: count * dim });
+      const operands = [view(q, shape.heads, qDtype), view(k, kvHeads, kvDtype), view(v, kvHeads, kvDtype)] as const;
+      for (const dtype of ['f32', 'f16'] as const) {
+        const out = attention(...operands, { scale, causal, segments, dtype, variant });
+        expect(out.shape).toEqual([segments * queries, shape.heads * dim]);
+        expect(relativeL2(await readValues(out), expected)).toBeLessThan(dtype === 'f32' ? 2e-6 : 1e-3);
+      }
+    }
+  });
+
+  it('reads strided views: queries, keys and values inside one fused projection', async () => {
+    const [tokens, count, dim] = [37, 3, 16];
+    const packed = new Random(9).normal(tokens * 3 * count * dim);
+    const tensor = uploadAs(device(), packed, [tokens, 3 * count * dim]);
+    const part = (i: number) => heads(tensor, { tokens, heads: count, dim, tokenStride: 3 * count * dim, offset: i * count * dim });
+    const slice = (i: number) =>
+      Float32Array.from({ length: tokens * count * dim }, (_, j) => packed[Math.floor(j / (count * dim)) * 3 * count * dim + i * count * dim + (j % (count * dim))]!);
+    const expected = attentionReference({ q: slice(0), k: slice(1), v: slice(2), heads: count, kvHeads: count, dim, segments: 1, scale: 0.25, causal: false });
+    expect(relativeL2(await readValues(attention(part(0), part(1), part(2), { variant })), expected)).toBeLessThan(2e-6);
+  });
+
+  it('survives scores whose exponentials would overflow', async () => {
+    const make = (value: number) => heads(uploadAs(device(), new Float32Array(40 * 8).fill(value), [40, 8]), { tokens: 40, heads: 1, dim: 8, tokenStride: 8 });
+    const out = await readValues(attention(make(300), make(300), make(2), { variant }));
+    expect(relativeL2(out, new Float32Array(40 * 8).fill(2))).toBeLessThan(1e-6);
+  });
+});
+
+it('refuses operands that do not fit', () => {
+  const view = (tokens: number, count: number, dim: number) => heads(device().tensor([tokens, count * dim]), { tokens, heads: count, dim, tokenStride: count * dim });
+  expect(() => attention(view(4, 3, 8), view(4, 2, 8), view(4, 2, 8))).toThrow(/do not fit/);
+  expect(() => attention(view(4, 2, 8), view(3, 2, 8), view(3, 2, 8), { causal: true })).toThrow(/a key for every query/);
+  expect(() => attention(view(4, 1, 258), view(4, 1, 258), view(4, 1, 258))).toThrow(/head size/);
+});

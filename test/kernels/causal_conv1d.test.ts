@@ -1,0 +1,110 @@
+import { describe, expect, it } from 'vitest';
+import { causalConv1d } from '../../src/kernels/causal_conv1d.ts';
+import { KernelError } from '../../src/tensor/errors.ts';
+import { maxAbsDifference } from '../compare.ts';
+import { useDevice } from '../device.ts';
+import { Random } from '../random.ts';
+import { causalConv1dReference } from '../reference/causal_conv1d.ts';
+
+const device = useDevice();
+
+/** Runs both on the same random data; the columns of the view are cut from wider rows. */
+async function compare(
+  tokens: number,
+  channels: number,
+  kernelSize: number,
+  extra = { before: 0, after: 0 },
+  scale = 1,
+) {
+  const random = new Random(tokens * 1000 + channels * 10 + kernelSize);
+  const stride = extra.before + channels + extra.after;
+  const wide = random.normal(tokens * stride, scale);
+  const weight = random.normal(channels * kernelSize, 0.5);
+  const state = random.normal(channels * (kernelSize - 1), scale);
+  const u = new Float32Array(tokens * channels);
+  for (let t = 0; t < tokens; t++) {
+    for (let c = 0; c < channels; c++) u[t * channels + c] = wide[t * stride + extra.before + c]!;
+  }
+  const expected = causalConv1dReference(u, weight, state, { tokens, channels, kernelSize });
+
+  const gpuState = device().upload(state, [channels, kernelSize - 1], 'f32', true);
+  const y = await device().readFloat32(
+    causalConv1d(
+      device().upload(wide, [tokens, stride], 'f32'),
+      { channels, stride, offset: extra.before },
+      device().upload(weight, [channels, kernelSize], 'f32'),
+      gpuState,
+    ),
+  );
+  const nextState = await device().readFloat32(gpuState);
+  return { y: maxAbsDifference(y, expected.y), state: maxAbsDifference(nextState, expected.state) };
+}
+
+describe('causalConv1d', () => {
+  it.each([
+    [1, 1, 4],
+    [1, 63, 4],
+    [1, 257, 4],
+    [1, 70, 2],
+    [1, 70, 8],
+    [1, 5, 1],
+    [2, 64, 4],
+    [3, 65, 4],
+    [4, 96, 4],
+    [7, 130, 4],
+    [8, 33, 4],
+    [9, 33, 4],
+    [65, 40, 4],
+    [129, 7, 3],
+    [5, 12, 8],
+    [2, 12, 8],
+    [6, 12, 1],
+    [6, 12, 2],
+  ])('matches the formula for T=%i, C=%i, K=%i', async (tokens, channels, kernelSize) => {
+    const difference = await compare(tokens, channels, kernelSize);
+    expect(difference.y).toBeLessThan(2e-6);
+    expect(difference.state).toBe(0);
+  });
+
+  it.each([1, 2, 19])('reads the columns of a wider matrix, T=%i', async (tokens) => {
+    const difference = await compare(tokens, 50, 4, { before: 13, after: 22 });
+    expect(difference.y).toBeLessThan(2e-6);
+    expect(difference.state).toBe(0);
+  });
+
+  it('saturates for large inputs', async () => {
+    const difference = await compare(9, 64, 4, { before: 0, after: 0 }, 1e4);
+    expect(difference.y).toBeLessThan(1e4 * 1e-6);
+  });
+
+  it('gives the same in one call, in pieces and token by token', async () => {
+    const [tokens, channels, kernelSize] = [11, 20, 4];
+    const random = new Random(3);
+    const view = { channels, stride: channels, offset: 0 };
+    const input = random.normal(tokens * channels);
+    const weight = device().upload(random.normal(channels * kernelSize), [channels, kernelSize], 'f32');
+    const results: Float32Array[] = [];
+    for (const pieces of [[11], [1, 2, 8], [4, 4, 3], Array<number>(11).fill(1)]) {
+      const state = device().clear(device().persistent([channels, kernelSize - 1], 'f32'));
+      const outputs: number[] = [];
+      let start = 0;
+      for (const count of pieces) {
+        const part = input.subarray(start * channels, (start + count) * channels);
+        const y = causalConv1d(device().upload(part, [count, channels], 'f32'), view, weight, state);
+        outputs.push(...(await device().readFloat32(y)));
+        start += count;
+      }
+      outputs.push(...(await device().readFloat32(state)));
+      results.push(Float32Array.from(outputs));
+    }
+    for (const result of results.slice(1)) expect(maxAbsDifference(result, results[0]!)).toBeLessThan(1e-6);
+  });
+
+  it('refuses shapes that do not fit', () => {
+    const tensor = (...shape: number[]) => device().tensor(shape, 'f32');
+    const view = { channels: 8, stride: 10, offset: 2 };
+    expect(() => causalConv1d(tensor(3, 10), { ...view, offset: 3 }, tensor(8, 4), tensor(8, 3))).toThrow(KernelError);
+    expect(() => causalConv1d(tensor(3, 10), view, tensor(8, 4), tensor(8, 4))).toThrow(/causal_conv1d: columns 2..10/);
+    expect(() => causalConv1d(tensor(3, 10), view, tensor(8, 9), tensor(8, 8))).toThrow(KernelError);
+  });
+});

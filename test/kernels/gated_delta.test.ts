@@ -1,0 +1,58 @@
+import { describe, expect, it } from 'vitest';
+import { type DeltaShape, GATED_DELTA_VARIANTS, gatedDelta } from '../../src/kernels/gated_delta.ts';
+import { relativeL2 } from '../compare.ts';
+import { useDevice } from '../device.ts';
+import { Random } from '../random.ts';
+import { gatedDeltaReference } from '../reference/gated_delta.ts';
+import { readValues, uploadAs } from '../tensors.ts';
+
+const device = useDevice();
+
+const shapes: DeltaShape[] = [
+  { keyHeads: 2, valueHeads: 4, keyDim: 16, valueDim: 24 },
+  { keyHeads: 1, valueHeads: 1, keyDim: 128, valueDim: 128 },
+  { keyHeads: 2, valueHeads: 6, keyDim: 40, valueDim: 8 },
+];
+
+describe.each(GATED_DELTA_VARIANTS)('gated delta rule, %s', (variant) => {
+  it.each(shapes)('agrees with the recurrence, with and without an initial state: %o', async (shape) => {
+    const { keyHeads, valueHeads, keyDim, valueDim } = shape;
+    for (const tokens of [1, 3, 31, 32, 33, 63, 64, 65, 150]) {
+      const random = new Random(tokens);
+      const y = random.normal(tokens * (2 * keyHeads * keyDim + valueHeads * valueDim));
+      const [b, a] = [random.normal(tokens * valueHeads), random.normal(tokens * valueHeads, 2)];
+      const [A_log, dt_bias] = [random.normal(valueHeads), random.normal(valueHeads)];
+      const initial = tokens % 2 === 0 ? new Float32Array(valueHeads * keyDim * valueDim) : random.normal(valueHeads * keyDim * valueDim);
+      const expectedState = Float64Array.from(initial);
+      const expected = gatedDeltaReference(y, b, a, A_log, dt_bias, expectedState, shape);
+
+      const rows = new Float32Array(tokens * (2 * valueHeads + 3)).fill(Number.NaN); // b and a sit inside a wider projection
+      for (let t = 0; t < tokens; t++) {
+        rows.set(b.subarray(t * valueHeads, (t + 1) * valueHeads), t * (2 * valueHeads + 3) + 2);
+        rows.set(a.subarray(t * valueHeads, (t + 1) * valueHeads), t * (2 * valueHeads + 3) + 2 + valueHeads);
+      }
+      const state = uploadAs(device(), initial, [valueHeads, keyDim, valueDim]);
+      const o = gatedDelta(
+        uploadAs(device(), y, [tokens, y.length / tokens]),
+        { tensor: uploadAs(device(), rows, [tokens, 2 * valueHeads + 3]), b: 2, a: 2 + valueHeads },
+        uploadAs(device(), A_log, [valueHeads]),
+        uploadAs(device(), dt_bias, [valueHeads]),
+        state,
+        shape,
+        { variant },
+      );
+      expect(o.shape).toEqual([tokens, valueHeads, valueDim]);
+      expect(relativeL2(await readValues(o), expected)).toBeLessThan(3e-6);
+      expect(relativeL2(await readValues(state), expectedState)).toBeLessThan(3e-6);
+    }
+  });
+});
+
+it('refuses operands that do not fit', () => {
+  const shape = shapes[0]!;
+  const [y, gates, vector] = [device().tensor([2, 160]), device().tensor([2, 8]), device().tensor([4])];
+  const state = device().tensor([4, 16, 24]);
+  expect(() => gatedDelta(device().tensor([2, 161]), { tensor: gates, b: 0, a: 4 }, vector, vector, state, shape)).toThrow(/y \[2,161\]/);
+  expect(() => gatedDelta(y, { tensor: gates, b: 0, a: 6 }, vector, vector, state, shape)).toThrow(/gates at columns/);
+  expect(() => gatedDelta(y, { tensor: gates, b: 0, a: 4 }, vector, vector, vector, shape)).toThrow(/state/);
+});

@@ -1,0 +1,72 @@
+import { describe, expect, it } from 'vitest';
+import { type Activation, linear, MATMUL_VARIANTS, matmulSupports } from '../../src/kernels/matmul.ts';
+import { relativeL2 } from '../compare.ts';
+import { useDevice } from '../device.ts';
+import { Random } from '../random.ts';
+import { linearReference } from '../reference/matmul.ts';
+import { type FloatDtype, quantise, readValues, uploadAs } from '../tensors.ts';
+
+const device = useDevice();
+
+const shapes: [number, number, number][] = [
+  [1, 1, 1],
+  [1, 64, 64],
+  [3, 37, 8],
+  [4, 130, 264],
+  [17, 65, 31],
+  [65, 66, 72],
+  [70, 129, 200],
+  [5, 10, 588],
+];
+
+describe.each(MATMUL_VARIANTS)('matmul %s', (variant) => {
+  const usable = shapes.filter(([m, , k]) => matmulSupports(variant, m, k));
+
+  it.each(usable)('agrees with the naive product: %d x %d x %d, all dtypes', async (m, n, k) => {
+    const random = new Random(m * 7919 + n * 31 + k);
+    for (const xDtype of ['f32', 'f16'] as FloatDtype[]) {
+      for (const wDtype of ['f32', 'f16', 'bf16'] as FloatDtype[]) {
+        const x = quantise(random.normal(m * k), xDtype);
+        const w = quantise(random.normal(n * k), wDtype);
+        const out = linear(uploadAs(device(), x, [m, k], xDtype), uploadAs(device(), w, [n, k], wDtype), { variant });
+        expect(relativeL2(await readValues(out), linearReference(x, w, [m, n, k]))).toBeLessThan(1e-6);
+      }
+    }
+  });
+
+  it.each(['none', 'gelu_erf', 'gelu_tanh', 'silu'] as Activation[])('applies bias, %s, gamma and residual', async (activation) => {
+    const [m, n, k] = [3, 70, 40];
+    const random = new Random(5);
+    const [x, w, bias, gamma, residual] = [m * k, n * k, n, n, m * n].map((count) => random.normal(count)) as [
+      Float32Array,
+      Float32Array,
+      Float32Array,
+      Float32Array,
+      Float32Array,
+    ];
+    const expected = linearReference(x, w, [m, n, k], { bias, gamma, residual, activation });
+    const tensors = {
+      bias: uploadAs(device(), bias, [n]),
+      gamma: uploadAs(device(), gamma, [n]),
+      residual: uploadAs(device(), residual, [m, n]),
+    };
+    for (const dtype of ['f32', 'f16'] as const) {
+      const out = linear(uploadAs(device(), x, [m, k]), uploadAs(device(), w, [n, k]), { ...tensors, activation, variant, dtype });
+      expect(out.shape).toEqual([m, n]);
+      expect(relativeL2(await readValues(out), expected)).toBeLessThan(dtype === 'f32' ? 1e-6 : 1e-3);
+    }
+  });
+});
+
+it('saturates an f16 result instead of overflowing', async () => {
+  const x = uploadAs(device(), new Float32Array(8).fill(300), [1, 8]);
+  const w = uploadAs(device(), new Float32Array(16).fill(300), [2, 8]);
+  expect([...(await readValues(linear(x, w, { dtype: 'f16' })))]).toEqual([65504, 65504]);
+});
+
+it('refuses shapes that do not fit', () => {
+  const x = device().tensor([2, 8]);
+  expect(() => linear(x, device().tensor([4, 16]))).toThrow(/does not fit weight/);
+  expect(() => linear(x, device().tensor([4, 8]), { bias: device().tensor([3]) })).toThrow(/bias/);
+  expect(() => linear(x, device().tensor([3, 8]), { dtype: 'f16' })).toThrow(/even width/);
+});

@@ -1,0 +1,59 @@
+// The end that all matmul variants share: what happens to an accumulated product before it is stored.
+//   value = residual + gamma * activation(value + bias)      each part only if its constant says so
+// bias, gamma: f32 [N]. residual: f32 [M, N]. out: [M, N], f32 or f16 (two columns a word).
+// Columns are those of the whole weight: a weight larger than a binding arrives in row ranges, from params.column0 on.
+#include "common/dtype.wgsl"
+#include "common/activation.wgsl"
+
+const HAS_BIAS: bool = false;
+const HAS_GAMMA: bool = false;
+const HAS_RESIDUAL: bool = false;
+const ACTIVATION: u32 = 0u;
+const OUT_F16: bool = false;
+
+struct Params {
+  M: u32,
+  N: u32,
+  K: u32,
+  column0: u32,
+  columns: u32,
+}
+
+@group(0) @binding(2) var<storage, read> bias: array<f32>;
+@group(0) @binding(3) var<storage, read> gamma: array<f32>;
+@group(0) @binding(4) var<storage, read> residual: array<f32>;
+@group(0) @binding(5) var<storage, read_write> out: array<u32>;
+
+// column: of the whole weight. params.columns is the width of out, params.N the rows of w that are bound.
+fn finish(row: u32, column: u32, product: f32) -> f32 {
+  var value = product;
+  if HAS_BIAS {
+    value += bias[column];
+  }
+  value = activate(value, ACTIVATION);
+  if HAS_GAMMA {
+    value *= gamma[column];
+  }
+  if HAS_RESIDUAL {
+    value += residual[row * params.columns + column];
+  }
+  return value;
+}
+
+// Stores the products of two neighbouring columns, of which the first is even and the second may lie beyond the end.
+fn store_pair(row: u32, local_column: u32, first: f32, second: f32) {
+  if row >= params.M || local_column >= params.N {
+    return;
+  }
+  let column = params.column0 + local_column;
+  let at = row * params.columns + column;
+  let a = finish(row, column, first);
+  if OUT_F16 {
+    out[at >> 1u] = narrow_pair(a, finish(row, column + 1u, second));
+    return;
+  }
+  out[at] = bitcast<u32>(a);
+  if local_column + 1u < params.N {
+    out[at + 1u] = bitcast<u32>(finish(row, column + 1u, second));
+  }
+}
