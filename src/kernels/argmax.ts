@@ -2,8 +2,8 @@ import { grid } from '../tensor/device.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
-/** Values that one workgroup of the first stage reads at least: 16 a thread. */
-const LEAST_PART = 4096;
+/** Values that one workgroup of the first stage reads at least: 4 a thread. */
+const LEAST_PART = 1024;
 /** Workgroups that fill a large GPU; more parts than needed for this only lengthen the second stage. */
 const ENOUGH_WORKGROUPS = 1024;
 

@@ -12,7 +12,8 @@ export function described(tensor: Tensor): string {
 
 /** @throws KernelError unless the tensor has one of these dtypes */
 export function expectDtype(operation: string, name: string, tensor: Tensor, ...dtypes: readonly Dtype[]): void {
-  if (!dtypes.includes(tensor.dtype)) throw new KernelError(`${operation}: ${name} is ${described(tensor)}; expected ${dtypes.join(' or ')}`);
+  if (!dtypes.includes(tensor.dtype))
+    throw new KernelError(`${operation}: ${name} is ${described(tensor)}; expected ${dtypes.join(' or ')}`);
 }
 
 /** @throws KernelError unless the tensor has exactly this shape */
@@ -24,14 +25,17 @@ export function expectShape(operation: string, name: string, tensor: Tensor, sha
 
 /** f16 results are written two to a word. @throws KernelError when `lastDim` is odd and the result f16 */
 export function expectWholeWords(operation: string, lastDim: number, dtype: ResultDtype): void {
-  if (dtype === 'f16' && lastDim % 2 !== 0) throw new KernelError(`${operation}: an f16 result needs an even last dimension; got ${lastDim}`);
+  if (dtype === 'f16' && lastDim % 2 !== 0)
+    throw new KernelError(`${operation}: an f16 result needs an even last dimension; got ${lastDim}`);
 }
 
 /** A dispatch cannot read and write one buffer through two bindings. @throws KernelError when `target` shares memory with a source */
 export function expectApart(operation: string, target: Tensor, ...sources: readonly Tensor[]): void {
   for (const source of sources) {
     if (source.storage === target.storage) {
-      throw new KernelError(`${operation}: the target ${described(target)} and a source ${described(source)} share a buffer`);
+      throw new KernelError(
+        `${operation}: the target ${described(target)} and a source ${described(source)} share a buffer`,
+      );
     }
   }
 }

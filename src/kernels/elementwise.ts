@@ -37,7 +37,12 @@ export function blend(s: Tensor, a: Tensor, b: Tensor): Tensor {
     expectShape('blend', name, operand, s.shape);
   }
   const y = s.device.tensor(s.shape);
-  s.device.run({ kernel: 'elementwise/blend', bindings: [s, a, b, y], params: { count: s.size }, workgroups: perWord(y) });
+  s.device.run({
+    kernel: 'elementwise/blend',
+    bindings: [s, a, b, y],
+    params: { count: s.size },
+    workgroups: perWord(y),
+  });
   return y;
 }
 
@@ -72,7 +77,14 @@ export function sigmoidGate(a: Tensor, gate: Heads, dtype: ResultDtype): Tensor 
     kernel: 'elementwise/sigmoid_gate',
     constants: { OUT_F16: dtype === 'f16' },
     bindings: [a, gate.tensor, y],
-    params: { tokens, heads, dim, gate_offset: gate.offset, gate_token_stride: gate.tokenStride, gate_head_stride: gate.headStride },
+    params: {
+      tokens,
+      heads,
+      dim,
+      gate_offset: gate.offset,
+      gate_token_stride: gate.tokenStride,
+      gate_head_stride: gate.headStride,
+    },
     workgroups: perWord(y),
   });
   return y;

@@ -13,7 +13,9 @@ export function embedding(ids: Tensor, table: Tensor, bindingLimit?: number): Te
   expectDtype('embedding', 'ids', ids, 'i32');
   expectDtype('embedding', 'the table', table, 'f32', 'f16', 'bf16');
   if (ids.shape.length !== 1 || table.shape.length !== 2) {
-    throw new KernelError(`embedding: ids are ${described(ids)} and the table is ${described(table)}; expected [T] and [V, d]`);
+    throw new KernelError(
+      `embedding: ids are ${described(ids)} and the table is ${described(table)}; expected [T] and [V, d]`,
+    );
   }
   const tokens = ids.dim(0);
   const [vocabulary, dim] = table.shape as [number, number];

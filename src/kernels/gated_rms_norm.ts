@@ -9,7 +9,12 @@ import { lanesFor } from './lanes.ts';
  * o * rsqrt(mean(o^2) + eps) * weight * silu(z) per head: o [T, H, D] f32, weight [D] f32, z an f32 view of T x H x D; result
  * [T, H * D] f32 unless `dtype` says f16. The output norm of a gated delta net. @throws KernelError
  */
-export function gatedRmsNorm(o: Tensor, weight: Tensor, z: Heads, { eps, dtype = 'f32' }: { eps: number; dtype?: ResultDtype }): Tensor {
+export function gatedRmsNorm(
+  o: Tensor,
+  weight: Tensor,
+  z: Heads,
+  { eps, dtype = 'f32' }: { eps: number; dtype?: ResultDtype },
+): Tensor {
   if (o.shape.length !== 3) throw new KernelError(`gatedRmsNorm: o is ${described(o)}; expected three dimensions`);
   const [tokens, heads, dim] = o.shape as [number, number, number];
   expectDtype('gatedRmsNorm', 'o', o, 'f32');
@@ -17,7 +22,9 @@ export function gatedRmsNorm(o: Tensor, weight: Tensor, z: Heads, { eps, dtype =
   expectDtype('gatedRmsNorm', 'weight', weight, 'f32');
   expectShape('gatedRmsNorm', 'weight', weight, [dim]);
   if (z.tokens !== tokens || z.heads !== heads || z.dim !== dim) {
-    throw new KernelError(`gatedRmsNorm: z has ${z.tokens} x ${z.heads} x ${z.dim} elements; expected those of o ${described(o)}`);
+    throw new KernelError(
+      `gatedRmsNorm: z has ${z.tokens} x ${z.heads} x ${z.dim} elements; expected those of o ${described(o)}`,
+    );
   }
   expectWholeWords('gatedRmsNorm', dim, dtype);
   const y = o.device.tensor([tokens, heads * dim], dtype);

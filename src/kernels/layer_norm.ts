@@ -29,7 +29,12 @@ export function layerNorm(x: Tensor, { weight, bias, eps, dtype = 'f32' }: Layer
   const { lanes, workgroups } = lanesFor(dim, rows);
   x.device.run({
     kernel: 'layer_norm/layer_norm',
-    constants: { LANES: lanes, HAS_WEIGHT: weight !== undefined, HAS_BIAS: bias !== undefined, OUT_F16: dtype === 'f16' },
+    constants: {
+      LANES: lanes,
+      HAS_WEIGHT: weight !== undefined,
+      HAS_BIAS: bias !== undefined,
+      OUT_F16: dtype === 'f16',
+    },
     bindings: [x, weight ?? x, bias ?? x, y],
     params: { rows, dim, eps },
     workgroups: grid(workgroups),

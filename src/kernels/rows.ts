@@ -7,7 +7,9 @@ function expectMatrixAndIndex(operation: string, matrix: Tensor, index: Tensor):
   expectDtype(operation, 'the matrix', matrix, 'f32');
   expectDtype(operation, 'index', index, 'i32');
   if (matrix.shape.length !== 2 || index.shape.length !== 1) {
-    throw new KernelError(`${operation}: got ${described(matrix)} and index ${described(index)}; expected [N, D] and [n]`);
+    throw new KernelError(
+      `${operation}: got ${described(matrix)} and index ${described(index)}; expected [N, D] and [n]`,
+    );
   }
 }
 
@@ -30,7 +32,12 @@ export function gatherRows(x: Tensor, index: Tensor): Tensor {
  * Overwrites (or, with `add`, adds to) the rows of target [N, D] f32 that index [n] i32 names, with rows [n, D] f32. Indices are
  * distinct; those outside of [0, N) are skipped. @throws KernelError
  */
-export function scatterRows(target: Tensor, index: Tensor, rows: Tensor, { add = false }: { add?: boolean } = {}): void {
+export function scatterRows(
+  target: Tensor,
+  index: Tensor,
+  rows: Tensor,
+  { add = false }: { add?: boolean } = {},
+): void {
   expectMatrixAndIndex('scatterRows', target, index);
   expectDtype('scatterRows', 'rows', rows, 'f32');
   const count = index.dim(0);

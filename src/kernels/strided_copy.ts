@@ -32,7 +32,8 @@ export function stridedCopy(source: Tensor, target: Tensor, options: StridedCopy
   expectInside('source', source, sizes, sourceStrides, sourceOffset);
   expectInside('target', target, sizes, targetStrides, targetOffset);
   expectApart('stridedCopy', target, source);
-  const numbered = (name: string, values: Four) => Object.fromEntries(values.map((value, k) => [`${name}_${k}`, value]));
+  const numbered = (name: string, values: Four) =>
+    Object.fromEntries(values.map((value, k) => [`${name}_${k}`, value]));
   source.device.run({
     kernel: 'strided_copy/strided_copy',
     bindings: [source, target],

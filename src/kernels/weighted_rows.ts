@@ -8,12 +8,19 @@ import { described, expectDtype, expectShape } from './checks.ts';
  * sum over k of weights[i, k] * table[index[i, k]], plus `addTo` where given: table [V, D] f32, f16 or bf16, index [n, k] i32, weights
  * [n, k] f32, addTo [n, D] f32, result [n, D] f32. With four terms, bilinear interpolation of position embeddings. @throws KernelError
  */
-export function weightedRows(table: Tensor, index: Tensor, weights: Tensor, { addTo }: { addTo?: Tensor } = {}): Tensor {
+export function weightedRows(
+  table: Tensor,
+  index: Tensor,
+  weights: Tensor,
+  { addTo }: { addTo?: Tensor } = {},
+): Tensor {
   expectDtype('weightedRows', 'the table', table, 'f32', 'f16', 'bf16');
   expectDtype('weightedRows', 'index', index, 'i32');
   expectDtype('weightedRows', 'weights', weights, 'f32');
   if (table.shape.length !== 2 || index.shape.length !== 2) {
-    throw new KernelError(`weightedRows: the table is ${described(table)} and index ${described(index)}; expected [V, D] and [n, k]`);
+    throw new KernelError(
+      `weightedRows: the table is ${described(table)} and index ${described(index)}; expected [V, D] and [n, k]`,
+    );
   }
   const [rows, dim] = table.shape as [number, number];
   const [count, terms] = index.shape as [number, number];

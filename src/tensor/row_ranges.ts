@@ -28,7 +28,9 @@ export function rowRanges(tensor: Tensor, limit = tensor.device.limits.maxStorag
   const step = alignment / greatestCommonDivisor(rowBytes, alignment);
   const count = Math.floor(usable / (rowBytes * step)) * step;
   if (count === 0) {
-    throw new KernelError(`[${tensor.shape}] ${tensor.dtype} cannot be bound in ranges of ${step} rows and at most ${limit} bytes`);
+    throw new KernelError(
+      `[${tensor.shape}] ${tensor.dtype} cannot be bound in ranges of ${step} rows and at most ${limit} bytes`,
+    );
   }
   const ranges: RowRange[] = [];
   for (let start = 0; start < rows; start += count) {

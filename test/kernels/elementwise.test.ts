@@ -19,7 +19,12 @@ describe('elementwise', () => {
     const [at, bt, st] = [f32(a, 1, count), f32(b, 1, count), f32(s, 1, count)];
     const sum = add(at, bt);
     expect(sum.shape).toEqual([1, count]);
-    expect(maxAbsDifference(await readValues(sum), a.map((value, i) => value + b[i]!))).toBe(0);
+    expect(
+      maxAbsDifference(
+        await readValues(sum),
+        a.map((value, i) => value + b[i]!),
+      ),
+    ).toBe(0);
     const scaled = addScaled(at, bt, { scaleA: 0.3, scaleB: -2.5 });
     expect(maxAbsDifference(await readValues(scaled), reference.addScaled(a, b, 0.3, -2.5))).toBeLessThan(2e-6);
     expect(maxAbsDifference(await readValues(blend(st, at, bt)), reference.blend(s, a, b))).toBeLessThan(2e-6);
@@ -30,7 +35,14 @@ describe('elementwise', () => {
     expect([...(await readValues(y))]).toEqual([3, 2]);
   });
 
-  const gateUps: [number, number][] = [[1, 1], [3, 7], [5, 64], [2, 257], [4, 300], [1, 9216]];
+  const gateUps: [number, number][] = [
+    [1, 1],
+    [3, 7],
+    [5, 64],
+    [2, 257],
+    [4, 300],
+    [1, 9216],
+  ];
   it.each(gateUps)('multiplies [%i, 2 x %i] by silu', async (tokens, dim) => {
     const gateUp = random.normal(tokens * 2 * dim, 4);
     const x = f32(gateUp, tokens, 2 * dim);
@@ -45,27 +57,41 @@ describe('elementwise', () => {
     expect(full[0]).toBeCloseTo(0, 20);
     expect(full[1]).toBe(900000);
     expect(full[2]).toBeCloseTo(0, 20);
-    expect([...(await readValues(siluMul(gateUp, 'f16')))]).toEqual([-0, 65504, -0, 4800].map((v) => expect.closeTo(v, 3)));
+    expect([...(await readValues(siluMul(gateUp, 'f16')))]).toEqual(
+      [-0, 65504, -0, 4800].map((v) => expect.closeTo(v, 3)),
+    );
   });
 
-  const gates: [number, number, number][] = [[1, 1, 1], [3, 16, 256], [7, 3, 12], [2, 2, 129]];
+  const gates: [number, number, number][] = [
+    [1, 1, 1],
+    [3, 16, 256],
+    [7, 3, 12],
+    [2, 2, 129],
+  ];
   it.each(gates)('gates %i tokens, %i heads of %i', async (tokens, count, dim) => {
     const a = random.normal(tokens * count * dim);
     const view = { tokens, heads: count, dim, tokenStride: 2 * count * dim + 1, headStride: 2 * dim, offset: dim };
     const gate = random.normal(dim + tokens * view.tokenStride, 3);
     gate[dim] = -300;
-    const expected = reference.sigmoidGate(a, headIndices(view).map((i) => gate[i]!));
+    const expected = reference.sigmoidGate(
+      a,
+      headIndices(view).map((i) => gate[i]!),
+    );
     const operands = [f32(a, tokens, count, dim), heads(f32(gate, gate.length), view)] as const;
     const y = sigmoidGate(...operands, 'f32');
     expect(y.shape).toEqual([tokens, count * dim]);
     expect(maxAbsDifference(await readValues(y), expected)).toBeLessThan(1e-6);
-    if (dim % 2 === 0) expect(relativeL2(await readValues(sigmoidGate(...operands, 'f16')), expected)).toBeLessThan(1e-3);
+    if (dim % 2 === 0)
+      expect(relativeL2(await readValues(sigmoidGate(...operands, 'f16')), expected)).toBeLessThan(1e-3);
   });
 
   const dtypes: FloatDtype[] = ['f32', 'f16', 'bf16'];
   it.each(dtypes)('converts %s', async (dtype) => {
     for (const shape of [[1], [3, 7], [5, 130], [1, 257]]) {
-      const values = random.normal(shape.reduce((a, b) => a * b), 100);
+      const values = random.normal(
+        shape.reduce((a, b) => a * b),
+        100,
+      );
       const x = uploadAs(device(), values, shape, dtype);
       const exact = quantise(values, dtype);
       expect(maxAbsDifference(await readValues(convert(x, 'f32')), exact)).toBe(0);
@@ -75,7 +101,9 @@ describe('elementwise', () => {
 
   it('refuses wrong operands', () => {
     expect(() => add(device().tensor([2, 3]), device().tensor([3, 2]))).toThrow('b is [3,2] f32; expected [2,3]');
-    expect(() => convert(device().tensor([2, 3]), 'f16')).toThrow('convert: an f16 result needs an even last dimension; got 3');
+    expect(() => convert(device().tensor([2, 3]), 'f16')).toThrow(
+      'convert: an f16 result needs an even last dimension; got 3',
+    );
     expect(() => siluMul(device().tensor([2, 3]), 'f32')).toThrow('expected [T, 2F]');
   });
 });

@@ -23,7 +23,10 @@ describe('embedding', () => {
     ids[tokens - 1] = vocabulary - 1;
     if (tokens > 4) ids.set([-1, vocabulary, 0x7fffffff, 0], 0);
     const expected = reference(ids, quantise(table, dtype), dim);
-    const operands = [device().upload(ids, [tokens], 'i32'), uploadAs(device(), table, [vocabulary, dim], dtype)] as const;
+    const operands = [
+      device().upload(ids, [tokens], 'i32'),
+      uploadAs(device(), table, [vocabulary, dim], dtype),
+    ] as const;
     for (const limit of [undefined, 6144]) {
       const dispatches = device().stream.dispatches;
       const y = embedding(...operands, limit);
@@ -34,7 +37,9 @@ describe('embedding', () => {
   });
 
   it('refuses wrong operands', () => {
-    expect(() => embedding(device().tensor([3], 'f32'), device().tensor([4, 4]))).toThrow('ids is [3] f32; expected i32');
+    expect(() => embedding(device().tensor([3], 'f32'), device().tensor([4, 4]))).toThrow(
+      'ids is [3] f32; expected i32',
+    );
     expect(() => embedding(device().tensor([3], 'i32'), device().tensor([16]))).toThrow('expected [T] and [V, d]');
   });
 });

@@ -8,7 +8,7 @@ import { rope as referenceRope } from '../reference/head_norm_rope.ts';
 import { headIndices } from '../reference/heads.ts';
 import { layerNorm } from '../reference/layer_norm.ts';
 import { rmsNorm } from '../reference/rms_norm.ts';
-import { readValues, type FloatDtype } from '../tensors.ts';
+import { type FloatDtype, readValues } from '../tensors.ts';
 
 interface Case {
   readonly name: string;
@@ -36,50 +36,63 @@ describe('headNormRope', () => {
   const device = useDevice();
   const random = new Random(4);
 
-  it.each(cases)('equals the formulas for $name', async ({ tokens, heads: count, dim, norm: kind, weightOffset = 0, half = 0, blocks = 0 }) => {
-    const inView = { tokens, heads: count, dim, tokenStride: 2 * count * dim + 1, headStride: 2 * dim, offset: 3 };
-    const outView = { tokens, heads: count, dim, tokenStride: count * dim + 4, headStride: dim, offset: 6 };
-    const input = random.normal(3 + tokens * inView.tokenStride, 5);
-    const angles = random.normal(tokens * blocks * half, 20);
-    const [weight, bias] = [random.normal(dim), random.normal(dim)];
+  it.each(cases)(
+    'equals the formulas for $name',
+    async ({ tokens, heads: count, dim, norm: kind, weightOffset = 0, half = 0, blocks = 0 }) => {
+      const inView = { tokens, heads: count, dim, tokenStride: 2 * count * dim + 1, headStride: 2 * dim, offset: 3 };
+      const outView = { tokens, heads: count, dim, tokenStride: count * dim + 4, headStride: dim, offset: 6 };
+      const input = random.normal(3 + tokens * inView.tokenStride, 5);
+      const angles = random.normal(tokens * blocks * half, 20);
+      const [weight, bias] = [random.normal(dim), random.normal(dim)];
 
-    let expected = Float64Array.from(headIndices(inView), (i) => input[i]!);
-    if (kind === 'rms') expected = Float64Array.from(rmsNorm(expected, weight, 1e-6, weightOffset));
-    if (kind === 'layer') expected = Float64Array.from(layerNorm(expected, dim, 1e-5, weight, bias));
-    if (blocks > 0) expected = Float64Array.from(referenceRope(expected, [tokens, count, dim], angles, half, blocks));
+      let expected = Float64Array.from(headIndices(inView), (i) => input[i]!);
+      if (kind === 'rms') expected = Float64Array.from(rmsNorm(expected, weight, 1e-6, weightOffset));
+      if (kind === 'layer') expected = Float64Array.from(layerNorm(expected, dim, 1e-5, weight, bias));
+      if (blocks > 0) expected = Float64Array.from(referenceRope(expected, [tokens, count, dim], angles, half, blocks));
 
-    const w = device().upload(weight, [dim], 'f32');
-    const norms: Record<'rms' | 'layer', HeadNorm> = {
-      rms: { kind: 'rms', weight: w, eps: 1e-6, weightOffset },
-      layer: { kind: 'layer', weight: w, bias: device().upload(bias, [dim], 'f32'), eps: 1e-5 },
-    };
-    const table = device().upload(
-      Float32Array.from([...angles].flatMap((angle) => [Math.cos(angle), Math.sin(angle)])),
-      [tokens, blocks * half, 2],
-      'f32',
-    );
-    const source = heads(device().upload(input, [input.length], 'f32'), inView);
-    const results: [FloatDtype & ('f32' | 'f16'), number][] = [['f32', 2e-6], ['f16', 1e-3]];
-    for (const [dtype, tolerance] of results) {
-      const size = outView.offset + tokens * outView.tokenStride;
-      const target = device().clear(device().tensor([size], dtype));
-      headNormRope(source, heads(target, outView), {
-        ...(kind === undefined ? {} : { norm: norms[kind] }),
-        ...(blocks === 0 ? {} : { rope: { table, half, blocks } }),
-      });
-      const values = await readValues(target);
-      const indices = headIndices(outView);
-      expect(relativeL2(indices.map((i) => values[i]!), expected)).toBeLessThan(tolerance);
-      const written = new Set(indices);
-      expect(values.filter((value, i) => !written.has(i) && value !== 0).length).toBe(0);
-    }
-  });
+      const w = device().upload(weight, [dim], 'f32');
+      const norms: Record<'rms' | 'layer', HeadNorm> = {
+        rms: { kind: 'rms', weight: w, eps: 1e-6, weightOffset },
+        layer: { kind: 'layer', weight: w, bias: device().upload(bias, [dim], 'f32'), eps: 1e-5 },
+      };
+      const table = device().upload(
+        Float32Array.from([...angles].flatMap((angle) => [Math.cos(angle), Math.sin(angle)])),
+        [tokens, blocks * half, 2],
+        'f32',
+      );
+      const source = heads(device().upload(input, [input.length], 'f32'), inView);
+      const results: [FloatDtype & ('f32' | 'f16'), number][] = [
+        ['f32', 2e-6],
+        ['f16', 1e-3],
+      ];
+      for (const [dtype, tolerance] of results) {
+        const size = outView.offset + tokens * outView.tokenStride;
+        const target = device().clear(device().tensor([size], dtype));
+        headNormRope(source, heads(target, outView), {
+          ...(kind === undefined ? {} : { norm: norms[kind] }),
+          ...(blocks === 0 ? {} : { rope: { table, half, blocks } }),
+        });
+        const values = await readValues(target);
+        const indices = headIndices(outView);
+        expect(
+          relativeL2(
+            indices.map((i) => values[i]!),
+            expected,
+          ),
+        ).toBeLessThan(tolerance);
+        const written = new Set(indices);
+        expect(values.filter((value, i) => !written.has(i) && value !== 0).length).toBe(0);
+      }
+    },
+  );
 
   it('refuses wrong operands', () => {
     const view = { tokens: 2, heads: 2, dim: 4, tokenStride: 8 };
     const input = heads(device().tensor([16]), view);
     expect(() => headNormRope(input, input, {})).toThrow('share a buffer');
-    expect(() => headNormRope(input, heads(device().tensor([17], 'f16'), { ...view, offset: 1 }), {})).toThrow('even dim');
+    expect(() => headNormRope(input, heads(device().tensor([17], 'f16'), { ...view, offset: 1 }), {})).toThrow(
+      'even dim',
+    );
     const rope = { table: device().tensor([2, 3, 2]), half: 3, blocks: 1 };
     expect(() => headNormRope(input, heads(device().tensor([16]), view), { rope })).toThrow('exceed heads of 4');
   });

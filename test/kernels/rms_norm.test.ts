@@ -13,7 +13,10 @@ describe('rmsNorm', () => {
   const shapes = [[1], [1, 1], [3, 7], [5, 64], [300, 12], [2, 3, 255], [4, 256], [3, 257], [2, 2560], [1, 4099]];
   it.each(shapes.map((shape) => [shape]))('equals the formula for [%s]', async (shape) => {
     const dim = shape.at(-1)!;
-    const values = random.normal(shape.reduce((a, b) => a * b), 3);
+    const values = random.normal(
+      shape.reduce((a, b) => a * b),
+      3,
+    );
     const weight = random.normal(dim);
     const [x, w] = [device().upload(values, shape, 'f32'), device().upload(weight, [dim], 'f32')];
     for (const weightOffset of [0, 1] as const) {
@@ -32,14 +35,21 @@ describe('rmsNorm', () => {
     for (const deviation of [900, 1e-4]) {
       const values = random.normal(2 * 2560, deviation);
       const weight = random.normal(2560, 0.1);
-      const y = rmsNorm(device().upload(values, [2, 2560], 'f32'), device().upload(weight, [2560], 'f32'), { eps: 1e-6, weightOffset: 1 });
+      const y = rmsNorm(device().upload(values, [2, 2560], 'f32'), device().upload(weight, [2560], 'f32'), {
+        eps: 1e-6,
+        weightOffset: 1,
+      });
       expect(relativeL2(await readValues(y), reference(values, weight, 1e-6, 1))).toBeLessThan(1e-6);
     }
   });
 
   it('refuses wrong operands', () => {
     const x = device().tensor([2, 3]);
-    expect(() => rmsNorm(x, device().tensor([4]), { eps: 0, weightOffset: 0 })).toThrow('rmsNorm: weight is [4] f32; expected [3]');
-    expect(() => rmsNorm(x, device().tensor([3]), { eps: 0, weightOffset: 0, dtype: 'f16' })).toThrow('even last dimension');
+    expect(() => rmsNorm(x, device().tensor([4]), { eps: 0, weightOffset: 0 })).toThrow(
+      'rmsNorm: weight is [4] f32; expected [3]',
+    );
+    expect(() => rmsNorm(x, device().tensor([3]), { eps: 0, weightOffset: 0, dtype: 'f16' })).toThrow(
+      'even last dimension',
+    );
   });
 });

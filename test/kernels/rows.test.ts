@@ -10,7 +10,12 @@ describe('rows', () => {
   const device = useDevice();
   const random = new Random(7);
 
-  const sizes: [number, number, number][] = [[1, 1, 1], [10, 4, 7], [50, 50, 64], [9, 3, 257]];
+  const sizes: [number, number, number][] = [
+    [1, 1, 1],
+    [10, 4, 7],
+    [50, 50, 64],
+    [9, 3, 257],
+  ];
   it.each(sizes)('gathers and scatters: [%i rows], %i of them, of %i', async (rows, count, dim) => {
     const x = random.normal(rows * dim);
     const updates = random.normal(count * dim);
@@ -41,7 +46,9 @@ describe('rows', () => {
 
   it('refuses wrong operands', () => {
     const index = device().tensor([2], 'i32');
-    expect(() => gatherRows(device().tensor([4]), index)).toThrow('gatherRows: got [4] f32 and index [2] i32; expected [N, D] and [n]');
+    expect(() => gatherRows(device().tensor([4]), index)).toThrow(
+      'gatherRows: got [4] f32 and index [2] i32; expected [N, D] and [n]',
+    );
     const target = device().tensor([4, 3]);
     expect(() => scatterRows(target, index, device().tensor([2, 4]))).toThrow('rows is [2,4] f32; expected [2,3]');
     expect(() => scatterRows(target, index, target.rows(0, 2))).toThrow('share a buffer');

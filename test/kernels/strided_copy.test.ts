@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { stridedCopy, type StridedCopyOptions } from '../../src/kernels/strided_copy.ts';
+import { type StridedCopyOptions, stridedCopy } from '../../src/kernels/strided_copy.ts';
 import { maxAbsDifference } from '../compare.ts';
 import { useDevice } from '../device.ts';
 import { Random } from '../random.ts';
@@ -11,9 +11,24 @@ describe('stridedCopy', () => {
   const random = new Random(10);
 
   const cases: [string, StridedCopyOptions][] = [
-    ['one element', { sizes: [1, 1, 1, 1], sourceStrides: [0, 0, 0, 1], targetStrides: [0, 0, 0, 1], sourceOffset: 7, targetOffset: 3 }],
-    ['columns of a wider matrix', { sizes: [1, 1, 9, 20], sourceStrides: [0, 0, 33, 1], targetStrides: [0, 0, 20, 1], sourceOffset: 5 }],
-    ['a concatenation', { sizes: [1, 1, 7, 24], sourceStrides: [0, 0, 24, 1], targetStrides: [0, 0, 50, 1], targetOffset: 26 }],
+    [
+      'one element',
+      {
+        sizes: [1, 1, 1, 1],
+        sourceStrides: [0, 0, 0, 1],
+        targetStrides: [0, 0, 0, 1],
+        sourceOffset: 7,
+        targetOffset: 3,
+      },
+    ],
+    [
+      'columns of a wider matrix',
+      { sizes: [1, 1, 9, 20], sourceStrides: [0, 0, 33, 1], targetStrides: [0, 0, 20, 1], sourceOffset: 5 },
+    ],
+    [
+      'a concatenation',
+      { sizes: [1, 1, 7, 24], sourceStrides: [0, 0, 24, 1], targetStrides: [0, 0, 50, 1], targetOffset: 26 },
+    ],
     ['a permutation of windows', { sizes: [3, 2, 5, 8], sourceStrides: [80, 8, 16, 1], targetStrides: [80, 40, 8, 1] }],
     ['a transposition', { sizes: [2, 1, 17, 19], sourceStrides: [323, 0, 19, 1], targetStrides: [323, 0, 1, 17] }],
     ['one row to many', { sizes: [1, 1, 6, 16], sourceStrides: [0, 0, 0, 1], targetStrides: [0, 0, 16, 1] }],
@@ -31,7 +46,9 @@ describe('stridedCopy', () => {
   it('refuses what would leave a tensor', () => {
     const [a, b] = [device().tensor([4, 4]), device().tensor([4, 4])];
     const strides = { sourceStrides: [0, 0, 4, 1], targetStrides: [0, 0, 4, 1] } as const;
-    expect(() => stridedCopy(a, b, { sizes: [1, 1, 4, 4], ...strides, targetOffset: 1 })).toThrow('do not lie inside the target');
+    expect(() => stridedCopy(a, b, { sizes: [1, 1, 4, 4], ...strides, targetOffset: 1 })).toThrow(
+      'do not lie inside the target',
+    );
     expect(() => stridedCopy(a, b, { sizes: [1, 1, 5, 4], ...strides })).toThrow('do not lie inside the source');
     expect(() => stridedCopy(a, a, { sizes: [1, 1, 1, 4], ...strides })).toThrow('share a buffer');
   });

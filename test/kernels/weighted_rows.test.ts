@@ -31,11 +31,18 @@ describe('weightedRows', () => {
     ] as const;
     expect(relativeL2(await readValues(weightedRows(...operands)), expected)).toBeLessThan(1e-6);
     const added = weightedRows(...operands, { addTo: device().upload(addTo, [count, dim], 'f32') });
-    expect(relativeL2(await readValues(added), expected.map((value, i) => value + addTo[i]!))).toBeLessThan(1e-6);
+    expect(
+      relativeL2(
+        await readValues(added),
+        expected.map((value, i) => value + addTo[i]!),
+      ),
+    ).toBeLessThan(1e-6);
   });
 
   it('refuses wrong operands', () => {
     const index = device().tensor([2, 4], 'i32');
-    expect(() => weightedRows(device().tensor([3, 5]), index, device().tensor([2, 3]))).toThrow('weights is [2,3] f32; expected [2,4]');
+    expect(() => weightedRows(device().tensor([3, 5]), index, device().tensor([2, 3]))).toThrow(
+      'weights is [2,3] f32; expected [2,4]',
+    );
   });
 });

@@ -13,7 +13,8 @@ export function headIndices(layout: HeadsLayout): number[] {
   const indices: number[] = [];
   for (let t = 0; t < layout.tokens; t++) {
     for (let h = 0; h < layout.heads; h++) {
-      for (let d = 0; d < layout.dim; d++) indices.push(layout.offset + t * layout.tokenStride + h * layout.headStride + d);
+      for (let d = 0; d < layout.dim; d++)
+        indices.push(layout.offset + t * layout.tokenStride + h * layout.headStride + d);
     }
   }
   return indices;

@@ -14,7 +14,8 @@ export function layerNorm(
     let squares = 0;
     for (let i = 0; i < dim; i++) squares += (x[start + i]! - mean) ** 2;
     const deviation = Math.sqrt(squares / dim + eps);
-    for (let i = 0; i < dim; i++) y[start + i] = ((x[start + i]! - mean) / deviation) * (weight?.[i] ?? 1) + (bias?.[i] ?? 0);
+    for (let i = 0; i < dim; i++)
+      y[start + i] = ((x[start + i]! - mean) / deviation) * (weight?.[i] ?? 1) + (bias?.[i] ?? 0);
   }
   return y;
 }

@@ -1,5 +1,10 @@
 /** x * rsqrt(mean(x^2) + eps) * (weightOffset + weight) over consecutive vectors as long as `weight`, in double precision. */
-export function rmsNorm(x: ArrayLike<number>, weight: ArrayLike<number>, eps: number, weightOffset: number): Float64Array {
+export function rmsNorm(
+  x: ArrayLike<number>,
+  weight: ArrayLike<number>,
+  eps: number,
+  weightOffset: number,
+): Float64Array {
   const dim = weight.length;
   const y = new Float64Array(x.length);
   for (let start = 0; start < x.length; start += dim) {

@@ -1,0 +1,86 @@
+import { InputError } from '../../io/errors.ts';
+import { argmax } from '../../kernels/argmax.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import { Cache } from './cache.ts';
+import type { ModelInput, Phase } from './input.ts';
+import { type LanguageModel, rotaryAngles } from './model.ts';
+import { rotaryTable } from './positions.ts';
+import { createSampler, type Sampling } from './sampler.ts';
+
+/** How to continue a prompt. */
+export interface GenerateOptions {
+  readonly maxNewTokens: number;
+  /** Ids that end the text. */
+  readonly stopTokens: readonly number[];
+  /** Greedy unless given. */
+  readonly sampling?: Sampling | undefined;
+  readonly signal?: AbortSignal | undefined;
+  readonly onPhase?: ((phase: Phase | 'decode') => void) | undefined;
+}
+
+/** Why a generation ended. */
+export type FinishReason = 'stop' | 'length' | 'interrupted';
+
+/** Steps that are recorded before their predecessor's token has come back to the CPU. A software GPU runs on the CPU and only wastes steps. */
+const STEPS_IN_FLIGHT = 4;
+
+/** The last row of [T, d] as [1, d]. */
+function lastRow(x: Tensor): Tensor {
+  const width = x.dim(-1);
+  const row = x.device.tensor([1, width]);
+  x.device.copy(x, x.size - width, row, 0, width);
+  return row;
+}
+
+/**
+ * Continues a prompt token by token. Each token is chosen on the GPU and feeds the next step there; ids come back a few steps later.
+ * Yields the generated ids, the stop token included; returns why it ended.
+ * @throws InputError when the prompt does not fit the model's context
+ */
+export async function* generate(model: LanguageModel, input: ModelInput, options: GenerateOptions): AsyncGenerator<number, FinishReason> {
+  const { device, config, text } = model;
+  const { signal, onPhase } = options;
+  const promptLength = input.inputIds.length;
+  const context = config.text.max_position_embeddings;
+  if (promptLength >= context) {
+    throw new InputError(`the prompt has ${promptLength} tokens; this model's context holds ${context}`);
+  }
+  const steps = Math.min(options.maxNewTokens, context - promptLength);
+  const depth = device.opened.isSoftware ? 1 : STEPS_IN_FLIGHT;
+  const cache = new Cache(device, config.text, model.precision, promptLength + steps + depth);
+  const sampler = createSampler(device, config.text.vocab_size, input.inputIds, options.sampling);
+  const angles = rotaryAngles(config);
+  const positions = new Int32Array(3 * (steps + depth));
+  for (let i = 0; i < positions.length; i++) positions[i] = promptLength + input.ropeDelta + (i % (steps + depth));
+  const tables = device.upload(rotaryTable(positions, config.text), [steps + depth, angles, 2], 'f32', true);
+  const table = device.persistent([1, angles, 2], 'f32');
+  const inFlight: Promise<Int32Array>[] = [];
+
+  try {
+    const normed = await model.prefill(input, cache, { onPhase });
+    let token = device.tidy(() => sampler.choose(text.logits(lastRow(normed)), 0));
+    device.dispose(normed);
+    inFlight.push(device.readInt32(token));
+
+    for (let produced = 0; produced < steps; produced++) {
+      const id = (await inFlight.shift()!)[0]!;
+      if (produced === 0) onPhase?.('decode');
+      yield id;
+      if (options.stopTokens.includes(id)) return 'stop';
+      if (signal?.aborted) return 'interrupted';
+      for (let step = produced + inFlight.length + 1; step < steps && inFlight.length < depth; step++) {
+        device.copy(tables, (step - 1) * 2 * angles, table, 0, 2 * angles);
+        const previous = token;
+        token = device.tidy(() => sampler.choose(text.logits(text.forward(text.embed(previous), table, cache)), step));
+        device.dispose(previous);
+        inFlight.push(device.readInt32(token));
+      }
+    }
+    return 'length';
+  } finally {
+    await Promise.allSettled(inFlight);
+    sampler.destroy();
+    for (const tensor of [tables, table]) device.destroyTensor(tensor);
+    cache.destroy();
+  }
+}

@@ -1,0 +1,96 @@
+import { scatterRows } from '../../kernels/rows.ts';
+import { InputError } from '../../io/errors.ts';
+import type { Device } from '../../tensor/device.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import type { Observe, Precision } from '../precision.ts';
+import type { Weights } from '../weights.ts';
+import type { Cache } from './cache.ts';
+import type { Qwen35Config } from './config.ts';
+import type { Patches } from './image_processor.ts';
+import { type ModelInput, type Phase, tokenRows } from './input.ts';
+import { rotaryTable } from './positions.ts';
+import { type AfterLayer, TextModel } from './text.ts';
+import { VisionTower } from './vision.ts';
+
+/** What a prefill may be watched by. */
+export interface PrefillOptions {
+  readonly observe?: Observe | undefined;
+  /** Called when a phase is about to start; the GPU has then finished the one before. */
+  readonly onPhase?: ((phase: Phase) => void) | undefined;
+}
+
+/** A model that turns prompts into hidden states and tokens: Qwen3.5 itself, or one with fusions around it. */
+export interface LanguageModel {
+  readonly device: Device;
+  readonly config: Qwen35Config;
+  readonly precision: Precision;
+  readonly text: TextModel;
+  /** Runs a whole prompt into an empty cache. @returns f32 [T, hidden_size] after the final norm; dispose it after use */
+  prefill(input: ModelInput, cache: Cache, options?: PrefillOptions): Promise<Tensor>;
+}
+
+/** Qwen3.5: the language model and, unless the export is text only, the vision tower whose rows replace the placeholders' embeddings. */
+export class Qwen35 implements LanguageModel {
+  readonly device: Device;
+  readonly text: TextModel;
+  readonly visual: VisionTower | undefined;
+
+  constructor(
+    weights: Weights,
+    readonly config: Qwen35Config,
+    readonly precision: Precision,
+  ) {
+    this.device = weights.device;
+    const prefix = config.model_type === 'qwen3_5_text' ? 'model' : 'model.language_model';
+    const tied = config.tie_word_embeddings && !weights.has('lm_head.weight');
+    this.text = new TextModel(weights, prefix, config.text, tied, precision);
+    this.visual = config.vision === undefined ? undefined : new VisionTower(weights.at('model.visual'), config.vision, precision);
+  }
+
+  async prefill(input: ModelInput, cache: Cache, { observe, onPhase }: PrefillOptions = {}): Promise<Tensor> {
+    if (input.images ?? input.videos) onPhase?.('vision');
+    const images = input.images && this.see(input.images, { observe })[0]!;
+    const videos = input.videos && this.see(input.videos, { observe })[0]!;
+    if (onPhase !== undefined) await this.device.finish();
+    onPhase?.('prefill');
+    const normed = this.decodePrompt(input, { images, videos }, cache, { observe });
+    for (const rows of [images, videos]) if (rows !== undefined) this.device.dispose(rows);
+    return normed;
+  }
+
+  /** The vision tower on pictures or videos. @throws InputError for a text-only export */
+  see(patches: Patches, options: { observe?: Observe | undefined; hiddenStates?: readonly number[] } = {}): Tensor[] {
+    if (this.visual === undefined) throw new InputError('this checkpoint is a text-only export; it cannot take pictures or videos');
+    return this.visual.forward(this.device, patches, options);
+  }
+
+  /** Embeds the prompt, places the vision rows and runs the decoder. `visual` rows stay the caller's. */
+  decodePrompt(
+    { inputIds, positions }: ModelInput,
+    visual: { images?: Tensor | undefined; videos?: Tensor | undefined },
+    cache: Cache,
+    options: { observe?: Observe | undefined; afterLayer?: AfterLayer | undefined } = {},
+  ): Tensor {
+    const { device, config } = this;
+    return device.tidy(() => {
+      const table = device.upload(rotaryTable(positions, config.text), [inputIds.length, rotaryAngles(config), 2], 'f32');
+      const h = this.text.embed(device.upload(inputIds, [inputIds.length], 'i32'));
+      this.#place(h, inputIds, config.image_token_id, visual.images, 'pictures');
+      this.#place(h, inputIds, config.video_token_id, visual.videos, 'videos');
+      return this.text.forward(h, table, cache, options);
+    });
+  }
+
+  #place(h: Tensor, inputIds: Int32Array, token: number, rows: Tensor | undefined, what: string): void {
+    const at = tokenRows(inputIds, token);
+    if (at.length !== (rows?.dim(0) ?? 0)) {
+      throw new InputError(`the prompt has ${at.length} placeholder tokens for ${what}; the ${what} given take ${rows?.dim(0) ?? 0}`);
+    }
+    if (rows !== undefined) scatterRows(h, this.device.upload(at, [at.length], 'i32'), rows);
+  }
+}
+
+/** Rotary angles of a token. */
+export function rotaryAngles({ text }: Qwen35Config): number {
+  return text.rope_parameters.mrope_section.reduce((sum, count) => sum + count, 0);
+}
