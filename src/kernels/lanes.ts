@@ -9,8 +9,8 @@ export interface Lanes {
   readonly workgroups: number;
 }
 
-/** Lanes for vectors of `dim` elements: about four elements each, so that short vectors share a workgroup. */
+/** Lanes for vectors of `dim` elements: about eight elements each, so that short vectors share a workgroup. */
 export function lanesFor(dim: number, vectors: number): Lanes {
-  const lanes = Math.min(THREADS, Math.max(4, 2 ** Math.ceil(Math.log2(dim / 4))));
+  const lanes = Math.min(THREADS, Math.max(4, 2 ** Math.ceil(Math.log2(dim / 8))));
   return { lanes, workgroups: Math.ceil(vectors / (THREADS / lanes)) };
 }

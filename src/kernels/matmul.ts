@@ -1,6 +1,6 @@
 import type { Device } from '../tensor/device.ts';
 import { grid } from '../tensor/device.ts';
-import { DTYPE_CODE } from '../tensor/dtype.ts';
+import { type Dtype, DTYPE_CODE } from '../tensor/dtype.ts';
 import { KernelError } from '../tensor/errors.ts';
 import { rowRanges } from '../tensor/row_ranges.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -25,22 +25,31 @@ export const ACTIVATIONS = { none: 0, gelu_erf: 1, gelu_tanh: 2, silu: 3 } as co
 export type Activation = keyof typeof ACTIVATIONS;
 
 /** The rungs of the ladder, slowest first; `matvec` is the one for a few rows of x. */
-export const MATMUL_VARIANTS = ['naive', 'tiled', 'register', 'matvec'] as const;
+export const MATMUL_VARIANTS = ['naive', 'tiled', 'register', 'subgroup_matrix', 'matvec'] as const;
 export type MatmulVariant = (typeof MATMUL_VARIANTS)[number];
 
 /** Most rows of x that `matvec` takes in one dispatch. */
 export const MATVEC_ROWS = 4;
 
-/** Whether a variant can do [M,K] x [N,K]. */
-export function matmulSupports(variant: MatmulVariant, m: number, k: number): boolean {
-  if (variant === 'matvec') return k % 8 === 0 && m <= MATVEC_ROWS;
-  return variant !== 'register' || k % 8 === 0;
+/** Whether a variant can multiply [m, k] of x's dtype by [n, k] on this device. */
+export function matmulSupports(device: Device, variant: MatmulVariant, x: { m: number; k: number; dtype: Dtype }): boolean {
+  switch (variant) {
+    case 'naive':
+    case 'tiled':
+      return true;
+    case 'register':
+      return x.k % 8 === 0;
+    case 'matvec':
+      return x.k % 8 === 0 && x.m <= MATVEC_ROWS;
+    case 'subgroup_matrix':
+      return x.k % 8 === 0 && x.dtype === 'f16' && device.multipliesMatrices;
+  }
 }
 
-/** The variant for these sizes. */
-function chooseVariant(m: number, k: number): MatmulVariant {
-  if (matmulSupports('matvec', m, k)) return 'matvec';
-  return matmulSupports('register', m, k) ? 'register' : 'tiled';
+/** The variant for these sizes: the last rung that can do it, and `matvec` for few rows. */
+function chooseVariant(device: Device, x: { m: number; k: number; dtype: Dtype }): MatmulVariant {
+  const order = ['matvec', 'subgroup_matrix', 'register'] as const;
+  return order.find((variant) => matmulSupports(device, variant, x)) ?? 'tiled';
 }
 
 /**
@@ -67,12 +76,12 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
   if (residual !== undefined && (residual.size !== m * n || residual.dtype !== 'f32')) {
     throw new KernelError(`linear: residual [${residual.shape}] ${residual.dtype} does not fit a result of ${m}x${n}`);
   }
-  const variant = options.variant ?? chooseVariant(m, k);
-  if (!matmulSupports(variant, m, k)) throw new KernelError(`linear: variant ${variant} cannot do ${m}x${k} by ${n}x${k}`);
+  const variant = options.variant ?? chooseVariant(device, { m, k, dtype: x.dtype });
+  if (!matmulSupports(device, variant, { m, k, dtype: x.dtype })) throw new KernelError(`linear: variant ${variant} cannot do ${m}x${k} by ${n}x${k}`);
 
   const out = device.tensor([...x.shape.slice(0, -1), n], dtype);
   const constants = {
-    X_DTYPE: DTYPE_CODE[x.dtype],
+    ...(variant === 'subgroup_matrix' ? {} : { X_DTYPE: DTYPE_CODE[x.dtype] }),
     W_DTYPE: DTYPE_CODE[weight.dtype],
     HAS_BIAS: bias !== undefined,
     HAS_GAMMA: gamma !== undefined,
@@ -100,6 +109,15 @@ interface Tiling {
   readonly workgroups: readonly number[];
 }
 
+/** Tiles of the subgroup-matrix variant, largest first: matrices of 16x16 a subgroup, and 2x2 subgroups. */
+const MATRIX_TILES = [
+  { ROWS: 4, COLUMNS: 4 },
+  { ROWS: 2, COLUMNS: 4 },
+  { ROWS: 2, COLUMNS: 2 },
+];
+/** A tile is large enough to be worth it when at least this many workgroups share the work. */
+const MATRIX_WORKGROUPS = 120;
+
 /** Tile sizes and workgroup counts of a variant for [m, ...] x [n, ...]. */
 function tile(device: Device, variant: MatmulVariant, m: number, n: number): Tiling {
   switch (variant) {
@@ -109,6 +127,12 @@ function tile(device: Device, variant: MatmulVariant, m: number, n: number): Til
       return { constants: {}, workgroups: [Math.ceil(n / 32), Math.ceil(m / 16)] };
     case 'register':
       return { constants: {}, workgroups: [Math.ceil(n / 64), Math.ceil(m / 64)] };
+    case 'subgroup_matrix': {
+      const counts = MATRIX_TILES.map(({ ROWS, COLUMNS }) => Math.ceil(m / (32 * ROWS)) * Math.ceil(n / (32 * COLUMNS)));
+      const found = counts.findIndex((count) => count >= MATRIX_WORKGROUPS);
+      const best = found < 0 ? MATRIX_TILES.length - 1 : found;
+      return { constants: { ...MATRIX_TILES[best]!, SUBGROUP: device.opened.subgroupMinSize }, workgroups: grid(counts[best]!) };
+    }
     case 'matvec': {
       const pairs = n >= 4096 ? 2 : 1;
       return { constants: { ROWS: m, PAIRS: pairs, THREADS: device.opened.isSoftware ? 16 : 64 }, workgroups: grid(Math.ceil(n / (2 * pairs))) };

@@ -106,10 +106,15 @@ export class Weights {
     return values;
   }
 
+  /** Bytes declared and not yet read. */
+  get pendingBytes(): number {
+    return [...this.plan.raw, ...this.plan.converted].reduce((sum, { entry }) => sum + entry.byteLength, 0);
+  }
+
   /** Reads everything declared since the last call. Host memory stays bounded by a few staging chunks. @throws InputError, DeviceError */
   async load(onProgress?: LoadProgress): Promise<void> {
     const { raw, converted } = this.plan;
-    const total = [...raw, ...converted].reduce((sum, { entry }) => sum + entry.byteLength, 0);
+    const total = this.pendingBytes;
     let loaded = 0;
     const advance = (bytes: number) => {
       loaded += bytes;

@@ -58,6 +58,20 @@ export class Device {
     return this.opened.features.has(feature);
   }
 
+  /** Whether subgroups multiply 16x16 f16 matrices with f32 sums, in subgroups of one known size. */
+  get multipliesMatrices(): boolean {
+    const { subgroupMatrixConfigs, subgroupMinSize, subgroupMaxSize } = this.opened;
+    return (
+      this.has('subgroup-matrix') &&
+      this.has('subgroups') &&
+      subgroupMinSize === subgroupMaxSize &&
+      subgroupMatrixConfigs.some(
+        ({ componentType, resultComponentType, M, N, K }) =>
+          componentType === 'f16' && resultComponentType === 'f32' && M === 16 && N === 16 && K === 16,
+      )
+    );
+  }
+
   /** A tensor from the pool with undefined contents. It belongs to the innermost `tidy`, or lives until `dispose` outside of any. */
   tensor(shape: readonly number[], dtype: Dtype = 'f32'): Tensor {
     const storage = this.memory.acquire(elementCount(shape) * DTYPE_BYTES[dtype]);

@@ -32,6 +32,7 @@ export interface OpenedGpu {
   readonly isSoftware: boolean;
   readonly features: ReadonlySet<Feature>;
   readonly subgroupMinSize: number;
+  readonly subgroupMaxSize: number;
   readonly subgroupMatrixConfigs: readonly SubgroupMatrixConfig[];
   readonly languageFeatures: readonly string[];
 }
@@ -120,6 +121,7 @@ export async function openGpu(options: GpuOptions = {}): Promise<OpenedGpu> {
     isSoftware: info.isFallbackAdapter || /llvmpipe|swiftshader/i.test(info.description),
     features,
     subgroupMinSize: info.subgroupMinSize ?? 0,
+    subgroupMaxSize: info.subgroupMaxSize ?? 0,
     subgroupMatrixConfigs: features.has('subgroup-matrix')
       ? [...(info.subgroupMatrixConfigs ?? [])].map(({ componentType, resultComponentType, M, N, K }) => ({ componentType, resultComponentType, M, N, K }))
       : [],

@@ -23,17 +23,17 @@ fn larger(a: vec2<u32>, b: vec2<u32>) -> vec2<u32> {
   return select(a, b, b.x > a.x || (b.x == a.x && b.y < a.y));
 }
 
-var<workgroup> candidates: array<vec2<u32>, 256>;
+var<workgroup> contenders: array<vec2<u32>, 256>;
 
 // The largest candidate of a workgroup of 256 threads, for every thread.
 fn workgroup_largest(own: vec2<u32>, local: u32) -> vec2<u32> {
-  candidates[local] = own;
+  contenders[local] = own;
   workgroupBarrier();
   for (var half = 128u; half > 0u; half >>= 1u) {
     if local < half {
-      candidates[local] = larger(candidates[local], candidates[local + half]);
+      contenders[local] = larger(contenders[local], contenders[local + half]);
     }
     workgroupBarrier();
   }
-  return candidates[0];
+  return contenders[0];
 }

@@ -80,14 +80,14 @@ fn normalised(start: u32, i: u32, m: Moments) -> f32 {
   return result;
 }
 
+// Element i after the rotation. Its partner is normalised a second time: staging the vectors in workgroup memory instead was slower.
 fn rotated(start: u32, token: u32, i: u32, m: Moments) -> f32 {
   let u = normalised(start, i, m);
   let block = i / (2u * HALF);
   if block >= BLOCKS {
     return u;
   }
-  let j = i % HALF;
-  let angle = table[(token * BLOCKS + block) * HALF + j];
+  let angle = table[(token * BLOCKS + block) * HALF + i % HALF];
   if i % (2u * HALF) < HALF {
     return u * angle.x - normalised(start, i + HALF, m) * angle.y;
   }

@@ -1,8 +1,8 @@
 // One step of the search for the smallest kept key: a histogram of 8 bits of all keys that share the prefix found so far.
 // Radix selection from the highest digit (Alabi et al. 2012, "Fast k-selection algorithms for GPUs"): four steps find the key at which
-// a running sum from the largest key down reaches a target. There are two such searches, each may be left out:
-//   top-k (MASS = false): the sum counts tokens, the target is k
-//   top-p (MASS = true):  the sum is of probabilities among the tokens that top-k kept, the target is the share p of all of them
+// a running sum from the largest key down reaches a goal. There are two such searches, each may be left out:
+//   top-k (MASS = false): the sum counts tokens, the goal is k
+//   top-p (MASS = true):  the sum is of probabilities among the tokens that top-k kept, the goal is the share p of all of them
 // Equal keys are never parted. Integers only, so the result depends on no order of additions.
 //   keys:   [V / 4] vec4<u32> (prepare.wgsl)
 //   state:  see state.wgsl; every workgroup finishes the step before by itself, the first one writes down where this one begins
@@ -40,8 +40,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   if workgroup.x == 0u && local == 0u {
     let begin = RECORDS + 4u * params.step;
     atomicStore(&state[begin], record.prefix);
-    atomicStore(&state[begin + 1u], record.target.x);
-    atomicStore(&state[begin + 2u], record.target.y);
+    atomicStore(&state[begin + 1u], record.goal.x);
+    atomicStore(&state[begin + 2u], record.goal.y);
     atomicStore(&state[begin + 3u], record.floor);
   }
 

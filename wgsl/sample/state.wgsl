@@ -1,6 +1,6 @@
 // State of the threshold search, shared by select.wgsl and draw.wgsl: u32 words.
 //   0:                       largest key
-//   RECORDS + 4 s .. + 3:    how search step s began: prefix, target (low, high), floor
+//   RECORDS + 4 s .. + 3:    how search step s began: prefix, goal (low, high), floor
 //   HISTOGRAMS + 512 s ..:   256 low, then 256 high words: the mass of each value of the step's 8 bits
 // A mass is a 64-bit unsigned integer (low, high): a count, or a probability in units of 2^-44 of the largest one.
 #include "argmax/order.wgsl"
@@ -40,15 +40,15 @@ fn relative_probability(key: u32, largest: f32, temperature: f32) -> f32 {
 
 struct Record {
   prefix: u32,
-  target: vec2<u32>,
+  goal: vec2<u32>,
   floor: u32,
 }
 
 var<workgroup> suffix: array<vec2<u32>, 256>;
 var<workgroup> chosen: Record;
 
-// Finishes search step `step`: of the step's 256 bins, the highest whose mass together with all higher bins reaches the target. Gives the
-// longer prefix and what of the target is left within that bin. With `share` > 0 the target is that share of the step's whole mass.
+// Finishes search step `step`: of the step's 256 bins, the highest whose mass together with all higher bins reaches the goal. Gives the
+// longer prefix and what of the goal is left within that bin. With `share` > 0 the goal is that share of the step's whole mass.
 fn finish_step(step: u32, share: f32, local: u32) -> Record {
   let base = HISTOGRAMS + 512u * step;
   let own = vec2<u32>(atomicLoad(&state[base + local]), atomicLoad(&state[base + 256u + local]));
@@ -72,12 +72,13 @@ fn finish_step(step: u32, share: f32, local: u32) -> Record {
     let whole = suffix[0];
     goal = fixed64((f32(whole.y) + f32(whole.x) / 4294967296.0) * share);
     goal = select(goal, whole, less64(whole, goal));
+    goal.x = select(goal.x, 1u, all(goal == vec2<u32>(0u)));
   }
   let above = subtract64(sum, own);
   if local == 0u && less64(sum, goal) {
     chosen = Record(prefix, vec2<u32>(1u, 0u), floor_key); // fewer than were asked for: everything
   }
-  if !less64(sum, goal) && (less64(above, goal) || (local == 255u && all(goal == vec2<u32>(0u)))) {
+  if !less64(sum, goal) && less64(above, goal) {
     chosen = Record(prefix | local, subtract64(goal, above), floor_key);
   }
   workgroupBarrier();

@@ -1,0 +1,43 @@
+import { InputError } from '../io/errors.ts';
+import { DTYPES, type DtypeName } from '../models/precision.ts';
+
+/** Parses the value of a flag; what it throws names the flag, what was expected and what was found. */
+type Parser<T> = (text: string) => T;
+
+function refusal(flag: string, expected: string, found: string): InputError {
+  return new InputError(`${flag}: expected ${expected}, found ${JSON.stringify(found)}.`);
+}
+
+/** A whole number from `min` to `max`, in decimal digits. */
+export function wholeNumber(flag: string, min: number, max: number): Parser<number> {
+  return (text) => {
+    const value = /^[+-]?\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value >= min && value <= max)) throw refusal(flag, `a whole number from ${min} to ${max}`, text);
+    return value;
+  };
+}
+
+/** A decimal number from `min` to `max`; `above` leaves `min` itself out. */
+export function decimal(flag: string, min: number, max: number, { above = false } = {}): Parser<number> {
+  return (text) => {
+    const value = /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text) ? Number(text) : Number.NaN;
+    const ok = value <= max && (above ? value > min : value >= min);
+    if (!ok) throw refusal(flag, `a number ${above ? `above ${min} and at most` : `from ${min} to`} ${max}`, text);
+    return value;
+  };
+}
+
+/** One of the precision modes. */
+export function dtype(text: string): DtypeName {
+  const found = DTYPES.find((name) => name === text);
+  if (found === undefined) throw refusal('--dtype', DTYPES.join(', '), text);
+  return found;
+}
+
+/** A path or text that must not be empty. */
+export function nonEmpty(flag: string, what: string): Parser<string> {
+  return (text) => {
+    if (text.trim() === '') throw refusal(flag, what, text);
+    return text;
+  };
+}

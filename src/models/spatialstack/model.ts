@@ -1,0 +1,142 @@
+import { InputError } from '../../io/errors.ts';
+import { gatherRows } from '../../kernels/rows.ts';
+import type { Device } from '../../tensor/device.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import type { Observe, Precision } from '../precision.ts';
+import type { Cache } from '../qwen3_5/cache.ts';
+import type { Qwen35Config } from '../qwen3_5/config.ts';
+import { type ModelInput, tokenRows } from '../qwen3_5/input.ts';
+import { type LanguageModel, type PrefillOptions, Qwen35 } from '../qwen3_5/model.ts';
+import type { TextModel } from '../qwen3_5/text.ts';
+import { Aggregator, type FrameImages } from '../vggt/aggregator.ts';
+import type { Weights } from '../weights.ts';
+import type { SpatialStackConfig } from './config.ts';
+import { type FeatureLayout, rasterOrder, reverseFrames, windowOrder } from './features.ts';
+import { LanguageFeatureFusion } from './fusion/language_feature_fusion.ts';
+import { PostMergerFusion } from './fusion/post_merger_fusion.ts';
+
+/** Features per decoder layer, in the order of the config. */
+type LayerFeatures = ReadonlyMap<number, readonly Tensor[]>;
+
+/**
+ * SpatialStack (spec spatialstack.md): a Qwen3.5 whose picture tokens also receive what another encoder sees in the same pictures. With
+ * `deepstack_language_add` those are layers of VGGT (or hidden states of the vision tower), added after the first decoder layers; with the
+ * post-merger methods one feature is mixed into the vision tower's rows before they enter the prompt.
+ */
+export class SpatialStack implements LanguageModel {
+  readonly device: Device;
+  readonly qwen: Qwen35;
+  readonly aggregator: Aggregator | undefined;
+  readonly languageFusion: LanguageFeatureFusion | undefined;
+  readonly postMerger: PostMergerFusion | undefined;
+
+  /** `geometry` are weights scoped at the VGGT's own names (`aggregator.…`), from the checkpoint itself or from a second one. */
+  constructor(
+    weights: Weights,
+    geometry: Weights | undefined,
+    readonly settings: SpatialStackConfig,
+    readonly precision: Precision,
+  ) {
+    this.device = weights.device;
+    this.qwen = new Qwen35(weights, settings.qwen, precision);
+    const usesVision = settings.vision_language_fusion_layers !== undefined;
+    if (!usesVision && geometry !== undefined) {
+      this.aggregator = new Aggregator(geometry.at('aggregator'), settings.geometry_encoder_config, precision);
+    }
+    if (settings.feature_fusion_method === 'deepstack_language_add') {
+      this.languageFusion = new LanguageFeatureFusion(weights, settings, precision);
+    } else {
+      this.postMerger = new PostMergerFusion(weights, settings, precision);
+    }
+  }
+
+  get config(): Qwen35Config {
+    return this.qwen.config;
+  }
+
+  get text(): TextModel {
+    return this.qwen.text;
+  }
+
+  async prefill(input: ModelInput, cache: Cache, options: PrefillOptions = {}): Promise<Tensor> {
+    const { images } = input;
+    if (images === undefined) return this.qwen.prefill(input, cache, options);
+    if (input.videos !== undefined) throw new InputError('this checkpoint takes a video as frames, one picture each, not as a video');
+    const { observe, onPhase } = options;
+
+    onPhase?.('vision');
+    const states = this.settings.vision_language_fusion_layers ?? [];
+    const [rows, ...hidden] = this.qwen.see(images, { observe, hiddenStates: states }) as [Tensor, ...Tensor[]];
+    if (onPhase !== undefined) await this.device.finish();
+
+    let encoded: Tensor[] = [];
+    if (this.aggregator !== undefined) {
+      onPhase?.('geometry');
+      encoded = this.#encodeGeometry(this.aggregator, input, observe);
+      if (onPhase !== undefined) await this.device.finish();
+    }
+
+    onPhase?.('prefill');
+    const features = this.languageFusion && this.#byDecoderLayer(states.length > 0 ? hidden : encoded);
+    const placed = this.postMerger?.forward(rows, encoded, images.gridThw) ?? rows;
+    const normed = this.#decode(input, placed, features, cache, observe);
+    for (const tensor of new Set([rows, placed, ...hidden, ...encoded])) this.device.dispose(tensor);
+    return normed;
+  }
+
+  /** The wanted encoder layers as features of all patches: f32 [frames * patches, 2 * embed_dim], in merge-window or raster order. */
+  #encodeGeometry(aggregator: Aggregator, { geometry, images }: ModelInput, observe?: Observe): Tensor[] {
+    if (geometry === undefined) throw new InputError('a SpatialStack prompt with pictures needs them for the geometry encoder as well');
+    const { device, settings } = this;
+    const patch = settings.geometry_encoder_config.patch_size;
+    const layout: FeatureLayout = {
+      frames: geometry.frames,
+      rows: geometry.height / patch,
+      columns: geometry.width / patch,
+      start: aggregator.patchStart,
+      reversed: settings.reference_frame !== 'first',
+    };
+    const vision = images!.gridThw.reduce((sum, [t, rows, columns]) => sum + t * rows * columns, 0);
+    const found = layout.frames * layout.rows * layout.columns;
+    if (found !== vision) {
+      throw new InputError(
+        `the geometry encoder sees ${found} patches of these pictures and the vision tower ${vision}: pictures of one prompt must have one size`,
+      );
+    }
+    return device.tidy(() => {
+      const frames: FrameImages = layout.reversed ? reverseFrames(geometry) : geometry;
+      const outputs = aggregator.forward(frames, settings.geometry_encoder_layers, observe);
+      const merge = settings.qwen.vision!.spatial_merge_size;
+      const order = this.languageFusion === undefined ? rasterOrder(layout) : windowOrder(layout, merge);
+      const index = device.upload(order, [order.length], 'i32');
+      return outputs.map((output) => gatherRows(output.reshape(output.size / output.dim(-1), output.dim(-1)), index));
+    });
+  }
+
+  #byDecoderLayer(features: readonly Tensor[]): LayerFeatures {
+    const byLayer = new Map<number, Tensor[]>();
+    this.settings.geometry_fusion_layers.forEach((layer, i) => {
+      byLayer.set(layer, [...(byLayer.get(layer) ?? []), features[i]!]);
+    });
+    return byLayer;
+  }
+
+  #decode(input: ModelInput, rows: Tensor, features: LayerFeatures | undefined, cache: Cache, observe?: Observe): Tensor {
+    const { device, languageFusion } = this;
+    return device.tidy(() => {
+      const at = tokenRows(input.inputIds, this.config.image_token_id);
+      const imageRows = device.upload(at, [at.length], 'i32');
+      const frames = input.images!.gridThw.length;
+      return this.qwen.decodePrompt(input, { images: rows }, cache, {
+        observe,
+        afterLayer: (layer, h) => {
+          const ofLayer = features?.get(layer);
+          if (languageFusion === undefined || ofLayer === undefined) return h;
+          const perFrame = ofLayer.map((feature) => feature.reshape(frames, feature.dim(0) / frames, feature.dim(1)));
+          observe?.(`geometry_features.${layer}`, perFrame[0]!);
+          return languageFusion.forward(layer, h, perFrame, imageRows);
+        },
+      });
+    });
+  }
+}
