@@ -40,9 +40,11 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
   if (k.dim !== q.dim || v.dim !== q.dim || k.heads !== v.heads || k.tokens !== v.tokens || q.heads % k.heads !== 0) {
     throw new KernelError(`${described} do not fit`);
   }
-  if (q.dim % 2 !== 0 || q.dim > 256) throw new KernelError(`${described}: the head size must be even and at most 256`);
-  if (!Number.isInteger(queryTokens) || !Number.isInteger(keyTokens)) throw new KernelError(`${described} in ${segments} segments`);
-  if (causal && keyTokens < queryTokens) throw new KernelError(`${described}: causal attention needs a key for every query`);
+  if (q.dim % 2 !== 0 || q.dim > 512) throw new KernelError(`${described}: the head size must be even and at most 512`);
+  if (!Number.isInteger(queryTokens) || !Number.isInteger(keyTokens))
+    throw new KernelError(`${described} in ${segments} segments`);
+  if (causal && keyTokens < queryTokens)
+    throw new KernelError(`${described}: causal attention needs a key for every query`);
   const qDtype = q.tensor.dtype;
   const kvDtype = k.tensor.dtype;
   if (!(qDtype in DTYPE_CODE) || !(kvDtype in DTYPE_CODE) || v.tensor.dtype !== kvDtype) {

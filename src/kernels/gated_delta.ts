@@ -48,16 +48,23 @@ export function gatedDelta(
   const tokens = y.dim(0);
   const stride = gates.tensor.dim(-1);
   if (y.size !== tokens * (2 * keyHeads * keyDim + valueHeads * valueDim) || valueHeads % keyHeads !== 0) {
-    throw new KernelError(`gatedDelta: y [${y.shape}] does not fit ${keyHeads} key heads of ${keyDim} and ${valueHeads} value heads of ${valueDim}`);
+    throw new KernelError(
+      `gatedDelta: y [${y.shape}] does not fit ${keyHeads} key heads of ${keyDim} and ${valueHeads} value heads of ${valueDim}`,
+    );
   }
   if (state.size !== valueHeads * keyDim * valueDim || A_log.size !== valueHeads || dt_bias.size !== valueHeads) {
-    throw new KernelError(`gatedDelta: state [${state.shape}], A_log [${A_log.shape}] or dt_bias [${dt_bias.shape}] does not fit`);
+    throw new KernelError(
+      `gatedDelta: state [${state.shape}], A_log [${A_log.shape}] or dt_bias [${dt_bias.shape}] does not fit`,
+    );
   }
   if (gates.tensor.dim(0) !== tokens || Math.max(gates.a, gates.b) + valueHeads > stride) {
-    throw new KernelError(`gatedDelta: gates at columns ${gates.b} and ${gates.a} of [${gates.tensor.shape}] for ${tokens} tokens`);
+    throw new KernelError(
+      `gatedDelta: gates at columns ${gates.b} and ${gates.a} of [${gates.tensor.shape}] for ${tokens} tokens`,
+    );
   }
   const variant = options.variant ?? (tokens >= CHUNKED_FROM ? 'chunked' : 'recurrent');
-  if (variant === 'chunked' && keyDim > 128) throw new KernelError(`gatedDelta: the chunked form takes key heads of at most 128, not ${keyDim}`);
+  if (variant === 'chunked' && keyDim > 128)
+    throw new KernelError(`gatedDelta: the chunked form takes key heads of at most 128, not ${keyDim}`);
   const constants = { KEY_HEADS: keyHeads, VALUE_HEADS: valueHeads, DK: keyDim, DV: valueDim };
   return device.tidy(() => {
     const qk = device.tensor([tokens, 2 * keyHeads, keyDim]);
@@ -88,7 +95,13 @@ export function gatedDelta(
       params,
       workgroups: [chunks, valueHeads],
     });
-    device.run({ kernel: 'gated_delta/chunk_scan', constants, bindings: [qk, uv, w, m, sums, state, o], params, workgroups });
+    device.run({
+      kernel: 'gated_delta/chunk_scan',
+      constants,
+      bindings: [qk, uv, w, m, sums, state, o],
+      params,
+      workgroups,
+    });
     return o;
   });
 }

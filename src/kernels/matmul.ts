@@ -1,6 +1,6 @@
 import type { Device } from '../tensor/device.ts';
 import { grid } from '../tensor/device.ts';
-import { type Dtype, DTYPE_CODE } from '../tensor/dtype.ts';
+import { DTYPE_CODE, type Dtype } from '../tensor/dtype.ts';
 import { KernelError } from '../tensor/errors.ts';
 import { rowRanges } from '../tensor/row_ranges.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -32,7 +32,11 @@ export type MatmulVariant = (typeof MATMUL_VARIANTS)[number];
 export const MATVEC_ROWS = 4;
 
 /** Whether a variant can multiply [m, k] of x's dtype by [n, k] on this device. */
-export function matmulSupports(device: Device, variant: MatmulVariant, x: { m: number; k: number; dtype: Dtype }): boolean {
+export function matmulSupports(
+  device: Device,
+  variant: MatmulVariant,
+  x: { m: number; k: number; dtype: Dtype },
+): boolean {
   switch (variant) {
     case 'naive':
     case 'tiled':
@@ -77,7 +81,8 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
     throw new KernelError(`linear: residual [${residual.shape}] ${residual.dtype} does not fit a result of ${m}x${n}`);
   }
   const variant = options.variant ?? chooseVariant(device, { m, k, dtype: x.dtype });
-  if (!matmulSupports(device, variant, { m, k, dtype: x.dtype })) throw new KernelError(`linear: variant ${variant} cannot do ${m}x${k} by ${n}x${k}`);
+  if (!matmulSupports(device, variant, { m, k, dtype: x.dtype }))
+    throw new KernelError(`linear: variant ${variant} cannot do ${m}x${k} by ${n}x${k}`);
 
   const out = device.tensor([...x.shape.slice(0, -1), n], dtype);
   const constants = {
@@ -128,14 +133,22 @@ function tile(device: Device, variant: MatmulVariant, m: number, n: number): Til
     case 'register':
       return { constants: {}, workgroups: [Math.ceil(n / 64), Math.ceil(m / 64)] };
     case 'subgroup_matrix': {
-      const counts = MATRIX_TILES.map(({ ROWS, COLUMNS }) => Math.ceil(m / (32 * ROWS)) * Math.ceil(n / (32 * COLUMNS)));
+      const counts = MATRIX_TILES.map(
+        ({ ROWS, COLUMNS }) => Math.ceil(m / (32 * ROWS)) * Math.ceil(n / (32 * COLUMNS)),
+      );
       const found = counts.findIndex((count) => count >= MATRIX_WORKGROUPS);
       const best = found < 0 ? MATRIX_TILES.length - 1 : found;
-      return { constants: { ...MATRIX_TILES[best]!, SUBGROUP: device.opened.subgroupMinSize }, workgroups: grid(counts[best]!) };
+      return {
+        constants: { ...MATRIX_TILES[best]!, SUBGROUP: device.opened.subgroupMinSize },
+        workgroups: grid(counts[best]!),
+      };
     }
     case 'matvec': {
       const pairs = n >= 4096 ? 2 : 1;
-      return { constants: { ROWS: m, PAIRS: pairs, THREADS: device.opened.isSoftware ? 16 : 64 }, workgroups: grid(Math.ceil(n / (2 * pairs))) };
+      return {
+        constants: { ROWS: m, PAIRS: pairs, THREADS: device.opened.isSoftware ? 16 : 64 },
+        workgroups: grid(Math.ceil(n / (2 * pairs))),
+      };
     }
   }
 }

@@ -44,8 +44,9 @@ export interface SamplingDetails {
 export const IN_PROMPT = 1;
 export const GENERATED = 2;
 
-/** Tokens of one workgroup: 256 threads of four. */
-const TOKENS = 1024;
+/** Tokens of one workgroup: a vector of four for each thread to prepare, four vectors to search. */
+const PREPARED = 1024;
+const SEARCHED = 4096;
 /** Digits of 8 bits in a key. */
 const DIGITS = 4;
 /** Words of wgsl/sample/state.wgsl for both searches. */
@@ -84,7 +85,7 @@ export function sampleWithDetails(logits: Tensor, state: SamplingState): Samplin
   const { device } = logits;
   const count = logits.dim(1);
   const quads = Math.ceil(count / 4);
-  const workgroups = [Math.ceil(count / TOKENS)];
+  const workgroups = [Math.ceil(count / SEARCHED)];
   const details = {
     token: device.tensor([1], 'i32'),
     keys: device.tensor([quads * 4], 'u32'),
@@ -97,7 +98,7 @@ export function sampleWithDetails(logits: Tensor, state: SamplingState): Samplin
       constants: { PENALISE: isPenalised(options) },
       bindings: [logits, history ?? logits, details.keys, search],
       params: { count, repetition: options.repetitionPenalty, presence: options.presencePenalty },
-      workgroups,
+      workgroups: [Math.ceil(count / PREPARED)],
     });
 
     const { temperature, topK, topP, minP } = options;

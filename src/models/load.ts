@@ -10,7 +10,11 @@ import type { Device } from '../tensor/device.ts';
 import { type DtypeName, precisionOf } from './precision.ts';
 import { parseQwen35Config } from './qwen3_5/config.ts';
 import { type GenerationConfig, loadGenerationConfig } from './qwen3_5/generation_config.ts';
-import { type ImageProcessorConfig, loadProcessorConfig, type VideoProcessorConfig } from './qwen3_5/image_processor.ts';
+import {
+  type ImageProcessorConfig,
+  loadProcessorConfig,
+  type VideoProcessorConfig,
+} from './qwen3_5/image_processor.ts';
 import { type LanguageModel, Qwen35 } from './qwen3_5/model.ts';
 import { parseSpatialStackConfig, type SpatialStackConfig } from './spatialstack/config.ts';
 import { SpatialStack } from './spatialstack/model.ts';
@@ -22,6 +26,8 @@ export interface LoadOptions {
   readonly attention?: AttentionVariant;
   /** A VGGT checkpoint for a SpatialStack that does not hold its geometry encoder; replaces the config's `geometry_encoder_path`. */
   readonly geometryEncoderPath?: string;
+  /** In place of the config's `reference_frame`: "first", or anything else for the last frame. */
+  readonly referenceFrame?: string;
   /** Limits on a picture's area, in place of the checkpoint's. */
   readonly minPixels?: number;
   readonly maxPixels?: number;
@@ -47,12 +53,16 @@ export interface LoadedModel {
 export async function loadLanguageModel(device: Device, path: string, options: LoadOptions): Promise<LoadedModel> {
   const json = await loadConfigJson(path);
   const source = join(path, 'config.json');
-  const settings = parseSpatialStackConfig(json, source);
+  const parsed = parseSpatialStackConfig(json, source);
+  const settings = parsed && { ...parsed, ...(options.referenceFrame && { reference_frame: options.referenceFrame }) };
   const config = settings?.qwen ?? parseQwen35Config(json, source);
   const tokenizer = await Tokenizer.load(path);
   const template = await ChatTemplate.load(path);
   const { minPixels, maxPixels } = options;
-  const processor = await loadProcessorConfig(path, { ...(minPixels && { minPixels }), ...(maxPixels && { maxPixels }) });
+  const processor = await loadProcessorConfig(path, {
+    ...(minPixels && { minPixels }),
+    ...(maxPixels && { maxPixels }),
+  });
   const generation = await loadGenerationConfig(path, tokenizer.eosTokenId, config);
 
   const opened: Checkpoint[] = [];
@@ -69,12 +79,26 @@ export async function loadLanguageModel(device: Device, path: string, options: L
     const model =
       settings === undefined
         ? new Qwen35(weights, config, precision)
-        : new SpatialStack(weights, await geometryWeights(weights, settings, options.geometryEncoderPath, open), settings, precision);
+        : new SpatialStack(
+            weights,
+            await geometryWeights(weights, settings, options.geometryEncoderPath, open),
+            settings,
+            precision,
+          );
     await loadAll(scopes, options.onProgress);
     const close = async () => {
       for (const scope of scopes) scope.destroy();
     };
-    return { model, kind: settings === undefined ? 'qwen3_5' : 'spatialstack', path, tokenizer, template, processor, generation, close };
+    return {
+      model,
+      kind: settings === undefined ? 'qwen3_5' : 'spatialstack',
+      path,
+      tokenizer,
+      template,
+      processor,
+      generation,
+      close,
+    };
   } catch (error) {
     for (const scope of scopes) scope.destroy();
     throw error;

@@ -1,5 +1,5 @@
-import { InputError } from '../io/errors.ts';
 import type { ContentPart } from '../io/chat_template.ts';
+import { InputError } from '../io/errors.ts';
 import type { RgbImage } from '../io/image.ts';
 import type { LoadedModel } from './load.ts';
 import { processImages } from './qwen3_5/image_processor.ts';
@@ -30,14 +30,18 @@ export const DEFAULT_SYSTEM = 'You are a helpful assistant.';
  * Turns a question and its pictures into what the model takes: chat text, token ids, patches, positions, and the pictures for the geometry
  * encoder (spec spatialstack.md section 8). @throws InputError
  */
-export async function prepareInput(loaded: LoadedModel, options: PromptOptions): Promise<{ input: ModelInput; text: string }> {
+export async function prepareInput(
+  loaded: LoadedModel,
+  options: PromptOptions,
+): Promise<{ input: ModelInput; text: string }> {
   const { model, tokenizer, template, processor, kind } = loaded;
   const { config } = model;
   const isSpatial = kind === 'spatialstack';
   if (options.images.length > 0 && config.vision === undefined) {
     throw new InputError(`${loaded.path} is a text-only export; it cannot take pictures`);
   }
-  const pictures = isSpatial && options.geometryPreprocessing === '518' ? preprocessCrop(options.images) : options.images;
+  const pictures =
+    isSpatial && options.geometryPreprocessing === '518' ? preprocessCrop(options.images) : options.images;
   const images = pictures.length === 0 ? undefined : processImages(pictures, processor.image);
   const gridThw = images?.gridThw ?? [];
 
@@ -50,7 +54,10 @@ export async function prepareInput(loaded: LoadedModel, options: PromptOptions):
       { role: 'system', content: options.system ?? DEFAULT_SYSTEM },
       { role: 'user', content: [...content, { type: 'text', text: options.prompt }] },
     ],
-    { addGenerationPrompt: true, ...(options.enableThinking !== undefined && { enableThinking: options.enableThinking }) },
+    {
+      addGenerationPrompt: true,
+      ...(options.enableThinking !== undefined && { enableThinking: options.enableThinking }),
+    },
   );
   const merge = processor.image.mergeSize;
   const text = expandImagePads(rendered, gridThw, merge);

@@ -40,7 +40,10 @@ export interface Computed {
 }
 
 /** Largest absolute difference and relative L2 error; NaN where either side is not finite in a way the other is not. */
-export function compare(actual: ArrayLike<number>, expected: ArrayLike<number>): { maxAbs: number; relativeL2: number } {
+export function compare(
+  actual: ArrayLike<number>,
+  expected: ArrayLike<number>,
+): { maxAbs: number; relativeL2: number } {
   let maxAbs = 0;
   let error = 0;
   let norm = 0;
@@ -91,7 +94,11 @@ export class Recorder {
         if (!this.reference.has(`${name}.${part}`)) continue;
         const cutShape = this.reference.entry(`${name}.${part}`).shape;
         const count = cutShape[0]! * rowSize;
-        this.add(`${name}.${part}`, cutShape, part === 'head' ? values.slice(0, count) : values.slice(values.length - count));
+        this.add(
+          `${name}.${part}`,
+          cutShape,
+          part === 'head' ? values.slice(0, count) : values.slice(values.length - count),
+        );
       }
     }
   }
@@ -101,7 +108,14 @@ export class Recorder {
     const { shape } = this.reference.entry(name);
     const computed = this.computed.get(name);
     if (computed === undefined) {
-      return { name, shape, maxAbs: Number.NaN, relativeL2: Number.NaN, verdict: 'skipped', note: 'not computed by this replay' };
+      return {
+        name,
+        shape,
+        maxAbs: Number.NaN,
+        relativeL2: Number.NaN,
+        verdict: 'skipped',
+        note: 'not computed by this replay',
+      };
     }
     const expected = await this.reference.readFloat32(name);
     if (computed.values.length !== expected.length) {
@@ -116,13 +130,24 @@ export class Recorder {
 }
 
 /** A reference may hold only the first rows of the second dimension (features of a few tokens of each frame). */
-function cut({ shape, values }: { shape: readonly number[]; values: Float32Array }, wanted: readonly number[], name: string): Computed {
+function cut(
+  { shape, values }: { shape: readonly number[]; values: Float32Array },
+  wanted: readonly number[],
+  name: string,
+): Computed {
   if (values.length === wanted.reduce((a, b) => a * b, 1)) return { shape: wanted, values };
-  if (shape.length !== 3 || wanted.length !== 3 || shape[0] !== wanted[0] || shape[2] !== wanted[2] || wanted[1]! > shape[1]!) {
+  if (
+    shape.length !== 3 ||
+    wanted.length !== 3 ||
+    shape[0] !== wanted[0] ||
+    shape[2] !== wanted[2] ||
+    wanted[1]! > shape[1]!
+  ) {
     throw new InputError(`the reference holds ${name} of shape [${wanted}]; the model computes [${shape}]`);
   }
   const [frames, kept, width] = wanted as [number, number, number];
   const out = new Float32Array(frames * kept * width);
-  for (let f = 0; f < frames; f++) out.set(values.subarray(f * shape[1]! * width, (f * shape[1]! + kept) * width), f * kept * width);
+  for (let f = 0; f < frames; f++)
+    out.set(values.subarray(f * shape[1]! * width, (f * shape[1]! + kept) * width), f * kept * width);
   return { shape: wanted, values: out };
 }

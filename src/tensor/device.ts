@@ -1,6 +1,6 @@
 import { DTYPE_BYTES, type Dtype, elementCount } from './dtype.ts';
 import { DeviceError, KernelError } from './errors.ts';
-import { type Feature, type GpuOptions, openGpu, type OpenedGpu } from './gpu.ts';
+import { type Feature, type GpuOptions, type OpenedGpu, openGpu } from './gpu.ts';
 import { Memory, type Storage } from './memory.ts';
 import { type Params, PipelineCache } from './pipeline.ts';
 import { Profiler } from './profiler.ts';
@@ -41,7 +41,7 @@ export class Device {
 
   constructor(readonly opened: OpenedGpu) {
     const gpu = opened.device;
-    this.pipelines = new PipelineCache(gpu, opened.features.has('immediates'));
+    this.pipelines = new PipelineCache(gpu, opened.features.has('immediates'), () => this.#throwFailure());
     this.stream = new Stream(gpu, this.pipelines);
     this.memory = new Memory(gpu, () => this.stream.forgetBindings());
     gpu.addEventListener('uncapturederror', (event) => this.#fail((event as GPUUncapturedErrorEvent).error));
@@ -88,7 +88,9 @@ export class Device {
   upload(data: HostArray, shape: readonly number[], dtype: Dtype, persistent = false): Tensor {
     const tensor = persistent ? this.persistent(shape, dtype) : this.tensor(shape, dtype);
     if (data.byteLength !== tensor.byteLength) {
-      throw new KernelError(`${data.byteLength} bytes were given for a tensor [${shape}] ${dtype} of ${tensor.byteLength} bytes`);
+      throw new KernelError(
+        `${data.byteLength} bytes were given for a tensor [${shape}] ${dtype} of ${tensor.byteLength} bytes`,
+      );
     }
     this.write(tensor, data);
     return tensor;
@@ -108,7 +110,11 @@ export class Device {
 
   /** Records filling a tensor with zeros. */
   clear(tensor: Tensor): Tensor {
-    this.stream.clear({ storage: tensor.storage, offset: tensor.offset, byteLength: Math.ceil(tensor.byteLength / 4) * 4 });
+    this.stream.clear({
+      storage: tensor.storage,
+      offset: tensor.offset,
+      byteLength: Math.ceil(tensor.byteLength / 4) * 4,
+    });
     return tensor;
   }
 
@@ -126,19 +132,28 @@ export class Device {
 
   /** Records one dispatch. */
   run(dispatch: Dispatch): void {
-    if (this.#failure !== undefined) throw this.#failure;
+    this.#throwFailure();
     if (dispatch.workgroups.some((count) => count > MAX_WORKGROUPS)) {
-      throw new KernelError(`${dispatch.kernel}: ${dispatch.workgroups} workgroups exceed ${MAX_WORKGROUPS} in one dimension`);
+      throw new KernelError(
+        `${dispatch.kernel}: ${dispatch.workgroups} workgroups exceed ${MAX_WORKGROUPS} in one dimension`,
+      );
     }
     const pipeline = this.pipelines.get(dispatch.kernel, dispatch.constants ?? {});
-    this.stream.dispatch(pipeline, dispatch.label ?? dispatch.kernel, dispatch.bindings, dispatch.params ?? {}, dispatch.workgroups);
+    this.stream.dispatch(
+      pipeline,
+      dispatch.label ?? dispatch.kernel,
+      dispatch.bindings,
+      dispatch.params ?? {},
+      dispatch.workgroups,
+    );
   }
 
   /**
-   * Runs `body` and returns to the pool every tensor made inside it except the returned ones, which pass to the enclosing scope.
+   * Runs `body` and returns to the pool every tensor made inside it except the returned ones (a tensor, or an array of them), which pass to
+   * the enclosing scope.
    * Safe at record time, since commands run in the order they were recorded.
    */
-  tidy<T extends Tensor | readonly Tensor[] | undefined | void>(body: () => T): T {
+  tidy<T>(body: () => T): T {
     const scope = new Set<Storage>();
     this.#scopes.push(scope);
     try {
@@ -182,7 +197,7 @@ export class Device {
       await staging.mapAsync(1).catch((error: unknown) => {
         throw this.#failure ?? error;
       });
-      if (this.#failure !== undefined) throw this.#failure;
+      this.#throwFailure();
       return new Uint8Array(staging.getMappedRange().slice(0, tensor.byteLength));
     } finally {
       staging.destroy();
@@ -197,7 +212,8 @@ export class Device {
 
   /** The values of an i32 or u32 tensor. */
   async readInt32(tensor: Tensor): Promise<Int32Array<ArrayBuffer>> {
-    if (tensor.dtype !== 'i32' && tensor.dtype !== 'u32') throw new KernelError(`a ${tensor.dtype} tensor was read as integers`);
+    if (tensor.dtype !== 'i32' && tensor.dtype !== 'u32')
+      throw new KernelError(`a ${tensor.dtype} tensor was read as integers`);
     return new Int32Array((await this.readBytes(tensor)).buffer);
   }
 
@@ -205,12 +221,13 @@ export class Device {
   async finish(): Promise<void> {
     this.stream.flush();
     await this.opened.device.queue.onSubmittedWorkDone();
-    if (this.#failure !== undefined) throw this.#failure;
+    this.#throwFailure();
   }
 
   /** Times every dispatch of `body` on the GPU. @throws DeviceError without timestamp queries */
   async profile(body: () => Promise<void>): Promise<Profiler> {
-    if (!this.has('timestamp-query')) throw new DeviceError(`${this.opened.name} has no timestamp queries, so kernels cannot be timed`);
+    if (!this.has('timestamp-query'))
+      throw new DeviceError(`${this.opened.name} has no timestamp queries, so kernels cannot be timed`);
     this.stream.flush();
     const profiler = new Profiler(this.opened.device);
     this.stream.profiler = profiler;
@@ -228,8 +245,15 @@ export class Device {
     this.opened.device.destroy();
   }
 
+  #throwFailure(): void {
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
   #fail(error: GPUError): void {
-    const message = error.message.split('\n').slice(0, 2).join(' ').trim();
+    // The call comes last and has the label: - While calling [Device].CreateShaderModule([ShaderModuleDescriptor ""matmul/tiled {}""]).
+    const lines = error.message.split('\n').map((line) => line.trim());
+    const call = lines.find((line, i) => i > 1 && line.startsWith('- While calling'));
+    const message = [...lines.slice(0, 2), call ?? ''].join(' ').trim();
     const gib = (this.memory.allocated / 2 ** 30).toFixed(2);
     this.#failure ??=
       error.constructor.name === 'GPUOutOfMemoryError'

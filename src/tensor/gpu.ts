@@ -60,7 +60,9 @@ function featuresToDisable(): Feature[] {
   const listed = (process.env.SPATIALSTACK_DISABLE_FEATURES ?? '').split(',').filter((name) => name !== '');
   for (const name of listed) {
     if (!ALL_FEATURES.includes(name as Feature)) {
-      throw new DeviceError(`SPATIALSTACK_DISABLE_FEATURES names "${name}"; known features are ${ALL_FEATURES.join(', ')}`);
+      throw new DeviceError(
+        `SPATIALSTACK_DISABLE_FEATURES names "${name}"; known features are ${ALL_FEATURES.join(', ')}`,
+      );
     }
   }
   return listed as Feature[];
@@ -76,7 +78,12 @@ export async function openGpu(options: GpuOptions = {}): Promise<OpenedGpu> {
   const enable = ['allow_unsafe_apis', 'vulkan_enable_f16_on_nvidia'];
   const disable = ['timestamp_quantization'];
   if (!checked) {
-    enable.push('disable_robustness', 'disable_workgroup_init', 'disable_polyfills_on_integer_div_and_mod', 'skip_validation');
+    enable.push(
+      'disable_robustness',
+      'disable_workgroup_init',
+      'disable_polyfills_on_integer_div_and_mod',
+      'skip_validation',
+    );
     disable.push('lazy_clear_resource_on_first_use');
   }
   Object.assign(globalThis, globals);
@@ -90,7 +97,9 @@ export async function openGpu(options: GpuOptions = {}): Promise<OpenedGpu> {
   for (const [name, least] of Object.entries(LEAST_LIMITS)) {
     const found = adapter.limits[name as keyof GPUSupportedLimits] as number;
     if (found < least) {
-      throw new DeviceError(`the adapter "${adapter.info.description}" has ${name} ${found}; at least ${least} is needed`);
+      throw new DeviceError(
+        `the adapter "${adapter.info.description}" has ${name} ${found}; at least ${least} is needed`,
+      );
     }
   }
 
@@ -101,7 +110,11 @@ export async function openGpu(options: GpuOptions = {}): Promise<OpenedGpu> {
   }
   if (!features.has('shader-f16')) features.delete('subgroup-matrix');
   const maxImmediateSize = (adapter.limits as unknown as { maxImmediateSize?: number }).maxImmediateSize ?? 0;
-  if (languageFeatures.includes('immediate_address_space') && maxImmediateSize >= MAX_IMMEDIATE_BYTES && !disabled.has('immediates')) {
+  if (
+    languageFeatures.includes('immediate_address_space') &&
+    maxImmediateSize >= MAX_IMMEDIATE_BYTES &&
+    !disabled.has('immediates')
+  ) {
     features.add('immediates');
   }
 
@@ -111,8 +124,13 @@ export async function openGpu(options: GpuOptions = {}): Promise<OpenedGpu> {
     if (typeof value === 'number') requiredLimits[name] = value;
   }
   requiredLimits.maxImmediateSize = features.has('immediates') ? MAX_IMMEDIATE_BYTES : 0;
-  const requiredFeatures = [...features].filter((feature) => feature !== 'immediates').map((feature) => WEBGPU_NAME[feature]);
-  const device = await adapter.requestDevice({ requiredFeatures: requiredFeatures as GPUFeatureName[], requiredLimits });
+  const requiredFeatures = [...features]
+    .filter((feature) => feature !== 'immediates')
+    .map((feature) => WEBGPU_NAME[feature]);
+  const device = await adapter.requestDevice({
+    requiredFeatures: requiredFeatures as GPUFeatureName[],
+    requiredLimits,
+  });
   const info = adapter.info as GPUAdapterInfo & { subgroupMatrixConfigs?: SubgroupMatrixConfig[] };
   return {
     instance: gpu,
@@ -123,7 +141,13 @@ export async function openGpu(options: GpuOptions = {}): Promise<OpenedGpu> {
     subgroupMinSize: info.subgroupMinSize ?? 0,
     subgroupMaxSize: info.subgroupMaxSize ?? 0,
     subgroupMatrixConfigs: features.has('subgroup-matrix')
-      ? [...(info.subgroupMatrixConfigs ?? [])].map(({ componentType, resultComponentType, M, N, K }) => ({ componentType, resultComponentType, M, N, K }))
+      ? [...(info.subgroupMatrixConfigs ?? [])].map(({ componentType, resultComponentType, M, N, K }) => ({
+          componentType,
+          resultComponentType,
+          M,
+          N,
+          K,
+        }))
       : [],
     languageFeatures,
   };

@@ -22,6 +22,8 @@ export class PipelineCache {
   constructor(
     readonly gpu: GPUDevice,
     readonly immediates: boolean,
+    /** Throws if the GPU has reported an error: without validation, going on with a broken shader or pipeline would end the process. */
+    readonly check: () => void,
   ) {
     const entries = [{ binding: 0, visibility: 4, buffer: { type: 'uniform' as const, hasDynamicOffset: true } }];
     this.paramsLayout = immediates ? undefined : gpu.createBindGroupLayout({ label: 'params', entries });
@@ -41,6 +43,7 @@ export class PipelineCache {
   #compile(path: string, constants: Constants, label: string): Pipeline {
     const shader = loadShader(path, constants, this.immediates);
     const module = this.gpu.createShaderModule({ label, code: shader.code });
+    this.check();
     const bindings = this.gpu.createBindGroupLayout({
       label,
       entries: shader.writable.map((writable, binding) => ({
@@ -52,8 +55,13 @@ export class PipelineCache {
     const hasParams = shader.params.length > 0;
     const bindGroupLayouts = this.paramsLayout !== undefined && hasParams ? [bindings, this.paramsLayout] : [bindings];
     const immediateSize = this.immediates && hasParams ? shader.params.length * 4 : 0;
-    const layout = this.gpu.createPipelineLayout({ label, bindGroupLayouts, immediateSize } as GPUPipelineLayoutDescriptor);
+    const layout = this.gpu.createPipelineLayout({
+      label,
+      bindGroupLayouts,
+      immediateSize,
+    } as GPUPipelineLayoutDescriptor);
     const pipeline = this.gpu.createComputePipeline({ label, layout, compute: { module, entryPoint: 'main' } });
+    this.check();
     return { id: this.#pipelines.size, label, shader, pipeline, bindings };
   }
 }
@@ -64,11 +72,14 @@ const scratch = new DataView(new ArrayBuffer(MAX_IMMEDIATE_BYTES));
 export function packParams(pipeline: Pipeline, params: Params): Uint8Array {
   const fields = pipeline.shader.params;
   if (Object.keys(params).length !== fields.length) {
-    throw new KernelError(`${pipeline.label} takes parameters ${fields.map((f) => f.name).join(', ')}; got ${Object.keys(params).join(', ')}`);
+    throw new KernelError(
+      `${pipeline.label} takes parameters ${fields.map((f) => f.name).join(', ')}; got ${Object.keys(params).join(', ')}`,
+    );
   }
   fields.forEach(({ name, type }, index) => {
     const value = params[name];
-    if (value === undefined || !Number.isFinite(value)) throw new KernelError(`${pipeline.label}: parameter ${name} is ${value}`);
+    if (value === undefined || !Number.isFinite(value))
+      throw new KernelError(`${pipeline.label}: parameter ${name} is ${value}`);
     if (type === 'f32') scratch.setFloat32(index * 4, value, true);
     else if (type === 'i32') scratch.setInt32(index * 4, value, true);
     else scratch.setUint32(index * 4, value, true);

@@ -33,6 +33,55 @@ function expandIncludes(path: string, seen: Set<string>): string {
   return text.replace(/^#include "([\w/]+)\.wgsl"$/gm, (_, included: string) => expandIncludes(included, seen));
 }
 
+/**
+ * Writes out `#repeat NAME COUNT` … `#end` blocks: the lines once for each NAME = 0 .. COUNT - 1, with `$NAME` replaced. COUNT is a number or a
+ * constant of the shader; blocks nest. Arrays of subgroup matrices need this: compilers keep an array that a loop indexes in slow memory.
+ */
+function unroll(lines: readonly string[], constants: ReadonlyMap<string, number>): string[] {
+  const out: string[] = [];
+  for (let i = 0; i < lines.length; i++) {
+    const start = /^\s*#repeat (\w+) (\w+)$/.exec(lines[i]!);
+    if (start === null) {
+      out.push(lines[i]!);
+      continue;
+    }
+    let end = i + 1;
+    for (let depth = 1; ; end++) {
+      if (end >= lines.length) throw new KernelError(`"${lines[i]!.trim()}" has no #end`);
+      if (lines[end]!.trim().startsWith('#repeat ')) depth += 1;
+      if (lines[end]!.trim() === '#end' && --depth === 0) break;
+    }
+    const [, name, count] = start;
+    const times = constants.get(count!) ?? Number(count);
+    if (!Number.isInteger(times)) throw new KernelError(`"${lines[i]!.trim()}": ${count} is no number and no constant`);
+    const body = lines.slice(i + 1, end);
+    for (let value = 0; value < times; value++) {
+      out.push(
+        ...unroll(
+          body.map((line) => line.replaceAll(`$${name}`, String(value))),
+          constants,
+        ),
+      );
+    }
+    i = end;
+  }
+  return out;
+}
+
+/** Values of the u32 constants that are numbers, or products and quotients of earlier ones. */
+function countConstants(code: string): Map<string, number> {
+  const values = new Map<string, number>();
+  for (const [, name, expression] of code.matchAll(/^const (\w+): u32 = ([\w */]+);/gm)) {
+    const [first, ...rest] = expression!.split(' ');
+    const valueOf = (token: string) => values.get(token) ?? Number(token.replace(/u$/, ''));
+    let value = valueOf(first!);
+    for (let i = 0; i + 1 < rest.length; i += 2)
+      value = rest[i] === '*' ? value * valueOf(rest[i + 1]!) : Math.floor(value / valueOf(rest[i + 1]!));
+    if (Number.isInteger(value)) values.set(name!, value);
+  }
+  return values;
+}
+
 function literal(value: number | boolean, type: string): string {
   if (type === 'bool') return String(Boolean(value));
   if (type === 'f32') return `f32(${Number(value)})`;
@@ -40,9 +89,9 @@ function literal(value: number | boolean, type: string): string {
 }
 
 /**
- * Reads `wgsl/<path>.wgsl` and specialises it. The files are plain WGSL with three conventions:
+ * Reads `wgsl/<path>.wgsl` and specialises it. The files are plain WGSL with four conventions:
  * `#include "common/name.wgsl"` lines; module-scope `const NAME: type = default;` whose value `constants` may replace (constants, unlike
- * overrides, may size register arrays); and a `struct Params` of scalars whose instance `params` is declared here, as immediates where the
+ * overrides, may size register arrays); `#repeat` blocks (`unroll`); and a `struct Params` of scalars whose instance `params` is declared here, as immediates where the
  * device has them and as a uniform buffer of group 1 elsewhere.
  */
 export function loadShader(path: string, constants: Constants, immediates: boolean): Shader {
@@ -51,6 +100,10 @@ export function loadShader(path: string, constants: Constants, immediates: boole
     const declaration = new RegExp(`^const ${name}: (u32|i32|f32|bool) = [^;]+;`, 'm');
     if (!declaration.test(code)) throw new KernelError(`wgsl/${path}.wgsl declares no constant ${name}`);
     code = code.replace(declaration, (_, type: string) => `const ${name}: ${type} = ${literal(value, type)};`);
+  }
+
+  if (code.includes('#repeat ')) {
+    code = unroll(code.split('\n'), countConstants(code)).join('\n');
   }
 
   const directives = new Set<string>();
@@ -66,7 +119,9 @@ export function loadShader(path: string, constants: Constants, immediates: boole
       params.push({ name: name!, type: type as ParamField['type'] });
     }
     if (immediates) directives.add('requires immediate_address_space;');
-    code += immediates ? '\nvar<immediate> params: Params;\n' : '\n@group(1) @binding(0) var<uniform> params: Params;\n';
+    code += immediates
+      ? '\nvar<immediate> params: Params;\n'
+      : '\n@group(1) @binding(0) var<uniform> params: Params;\n';
   }
 
   const writable: boolean[] = [];

@@ -35,18 +35,31 @@ export class Stream {
     const size = DISPATCHES_PER_SUBMIT * UNIFORM_STRIDE;
     const buffer = gpu.createBuffer({ size, usage: 0x40 | 0x8, label: 'params' }); // UNIFORM | COPY_DST
     const entries = [{ binding: 0, resource: { buffer, offset: 0, size: 64 } }];
-    this.#uniforms = { buffer, group: gpu.createBindGroup({ layout: pipelines.paramsLayout, entries }), bytes: new Uint8Array(size) };
+    this.#uniforms = {
+      buffer,
+      group: gpu.createBindGroup({ layout: pipelines.paramsLayout, entries }),
+      bytes: new Uint8Array(size),
+    };
   }
 
   /** Records one dispatch. */
-  dispatch(pipeline: Pipeline, label: string, bindings: readonly Binding[], params: Params, workgroups: readonly number[]): void {
+  dispatch(
+    pipeline: Pipeline,
+    label: string,
+    bindings: readonly Binding[],
+    params: Params,
+    workgroups: readonly number[],
+  ): void {
     const pass = this.#beginPass(label);
     pass.setPipeline(pipeline.pipeline);
     pass.setBindGroup(0, this.#bindGroup(pipeline, bindings));
     const bytes = packParams(pipeline, params);
     if (bytes.length > 0) {
       if (this.#uniforms === undefined) {
-        (pass as GPUComputePassEncoder & { setImmediates(offset: number, data: Uint8Array): void }).setImmediates(0, bytes);
+        (pass as GPUComputePassEncoder & { setImmediates(offset: number, data: Uint8Array): void }).setImmediates(
+          0,
+          bytes,
+        );
       } else {
         const offset = this.#recorded * UNIFORM_STRIDE;
         this.#uniforms.bytes.set(bytes, offset);
@@ -97,7 +110,9 @@ export class Stream {
     if (this.#pass === undefined) {
       this.#encoder ??= this.gpu.createCommandEncoder();
       const timestampWrites = this.profiler?.begin(label);
-      this.#pass = this.#encoder.beginComputePass(timestampWrites === undefined ? { label: 'pass' } : { label, timestampWrites });
+      this.#pass = this.#encoder.beginComputePass(
+        timestampWrites === undefined ? { label: 'pass' } : { label, timestampWrites },
+      );
     }
     return this.#pass;
   }
@@ -113,7 +128,9 @@ export class Stream {
     let group = this.#bindGroups.get(key);
     if (group === undefined) {
       if (bindings.length !== pipeline.shader.writable.length) {
-        throw new KernelError(`${pipeline.label} has ${pipeline.shader.writable.length} bindings; got ${bindings.length}`);
+        throw new KernelError(
+          `${pipeline.label} has ${pipeline.shader.writable.length} bindings; got ${bindings.length}`,
+        );
       }
       group = this.gpu.createBindGroup({
         label: pipeline.label,
@@ -121,7 +138,11 @@ export class Stream {
         entries: bindings.map(({ storage, offset, byteLength }, binding) => ({
           binding,
           // A multiple of 16 lets shaders read the last elements with vec4 loads.
-          resource: { buffer: storage.buffer, offset, size: Math.min(Math.ceil(byteLength / 16) * 16, storage.byteLength - offset) },
+          resource: {
+            buffer: storage.buffer,
+            offset,
+            size: Math.min(Math.ceil(byteLength / 16) * 16, storage.byteLength - offset),
+          },
         })),
       });
       if (this.#bindGroups.size >= MAX_CACHED_BIND_GROUPS) this.#bindGroups.clear();

@@ -44,9 +44,12 @@ export class Tensor {
   rows(start: number, count: number): Tensor {
     const rowBytes = this.byteLength / this.dim(0);
     const offset = this.offset + start * rowBytes;
-    if (start < 0 || start + count > this.dim(0)) throw new KernelError(`rows ${start}..${start + count} of [${this.shape}]`);
+    if (start < 0 || start + count > this.dim(0))
+      throw new KernelError(`rows ${start}..${start + count} of [${this.shape}]`);
     if (offset % this.device.limits.minStorageBufferOffsetAlignment !== 0) {
-      throw new KernelError(`row ${start} of [${this.shape}] ${this.dtype} starts at byte ${offset}, which cannot be bound`);
+      throw new KernelError(
+        `row ${start} of [${this.shape}] ${this.dtype} starts at byte ${offset}, which cannot be bound`,
+      );
     }
     return new Tensor(this.device, this.storage, [count, ...this.shape.slice(1)], this.dtype, offset);
   }

@@ -34,32 +34,40 @@ describe.each(MATMUL_VARIANTS)('matmul %s', (variant) => {
     }
   });
 
-  it.each(['none', 'gelu_erf', 'gelu_tanh', 'silu'] as Activation[])('applies bias, %s, gamma and residual', async (activation) => {
-    const [m, n, k] = [3, 70, 40];
-    const xDtype = variant === 'subgroup_matrix' ? 'f16' : 'f32';
-    if (!matmulSupports(device(), variant, { m, k, dtype: xDtype })) return;
-    const random = new Random(5);
-    const [x, w, bias, gamma, residual] = [m * k, n * k, n, n, m * n].map((count) => random.normal(count)) as [
-      Float32Array,
-      Float32Array,
-      Float32Array,
-      Float32Array,
-      Float32Array,
-    ];
-    x.set(quantise(x, xDtype));
-    w.set(quantise(w, xDtype));
-    const expected = linearReference(x, w, [m, n, k], { bias, gamma, residual, activation });
-    const tensors = {
-      bias: uploadAs(device(), bias, [n]),
-      gamma: uploadAs(device(), gamma, [n]),
-      residual: uploadAs(device(), residual, [m, n]),
-    };
-    for (const dtype of ['f32', 'f16'] as const) {
-      const out = linear(uploadAs(device(), x, [m, k], xDtype), uploadAs(device(), w, [n, k]), { ...tensors, activation, variant, dtype });
-      expect(out.shape).toEqual([m, n]);
-      expect(relativeL2(await readValues(out), expected)).toBeLessThan(dtype === 'f32' ? 1e-6 : 1e-3);
-    }
-  });
+  it.each(['none', 'gelu_erf', 'gelu_tanh', 'silu'] as Activation[])(
+    'applies bias, %s, gamma and residual',
+    async (activation) => {
+      const [m, n, k] = [3, 70, 40];
+      const xDtype = variant === 'subgroup_matrix' ? 'f16' : 'f32';
+      if (!matmulSupports(device(), variant, { m, k, dtype: xDtype })) return;
+      const random = new Random(5);
+      const [x, w, bias, gamma, residual] = [m * k, n * k, n, n, m * n].map((count) => random.normal(count)) as [
+        Float32Array,
+        Float32Array,
+        Float32Array,
+        Float32Array,
+        Float32Array,
+      ];
+      x.set(quantise(x, xDtype));
+      w.set(quantise(w, xDtype));
+      const expected = linearReference(x, w, [m, n, k], { bias, gamma, residual, activation });
+      const tensors = {
+        bias: uploadAs(device(), bias, [n]),
+        gamma: uploadAs(device(), gamma, [n]),
+        residual: uploadAs(device(), residual, [m, n]),
+      };
+      for (const dtype of ['f32', 'f16'] as const) {
+        const out = linear(uploadAs(device(), x, [m, k], xDtype), uploadAs(device(), w, [n, k]), {
+          ...tensors,
+          activation,
+          variant,
+          dtype,
+        });
+        expect(out.shape).toEqual([m, n]);
+        expect(relativeL2(await readValues(out), expected)).toBeLessThan(dtype === 'f32' ? 1e-6 : 1e-3);
+      }
+    },
+  );
 });
 
 it('saturates an f16 result instead of overflowing', async () => {

@@ -1,6 +1,6 @@
 // Attention, second rung: the scores are never stored. Keys stream past a tile of queries while the softmax is kept up to date: a running
 // maximum and sum per query, and outputs rescaled whenever the maximum grows (Milakov and Gimelshein 2018; Dao et al. 2022, FlashAttention).
-// Operands: operands.wgsl. out: [T, heads, DIM] f32 or f16. DIM even, at most 256. All arithmetic in f32.
+// Operands: operands.wgsl. out: [T, heads, DIM] f32 or f16. DIM even, at most 512. All arithmetic in f32.
 // One workgroup: 32 queries of one head of one segment (x: query tile, y: head, z: segment), 256 threads. For each tile of 64 keys:
 //   scores: each thread 2 queries x 4 keys, q and k staged through workgroup memory 16 dims at a time;
 //   softmax: 8 threads a query; output: each thread 4 queries x DIM/32 dims, accumulated in registers.

@@ -77,6 +77,7 @@ fn to_f16(raw: WideWeights) -> vec4<u32> {
 @compute @workgroup_size(THREADS)
 fn main(
   @builtin(local_invocation_index) thread: u32,
+  @builtin(subgroup_id) subgroup: u32,
   @builtin(subgroup_invocation_id) lane: u32,
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
@@ -94,69 +95,64 @@ fn main(
   let row0 = (panel * PANEL + within % panel_rows) * TILE_ROWS;
   let column0 = (within / panel_rows) * TILE_COLUMNS;
 
-  let subgroup = thread / SUBGROUP;
   let subgroup_row = (subgroup / GRID_COLUMNS) * ROWS * 16u;
   let subgroup_column = (subgroup % GRID_COLUMNS) * COLUMNS * 16u;
 
-  var sums: array<subgroup_matrix_result<f32, 16, 16>, ROWS * COLUMNS>;
-  for (var i = 0u; i < ROWS * COLUMNS; i++) {
-    sums[i] = subgroup_matrix_result<f32, 16, 16>();
-  }
-  var x_next: array<vec4<u32>, X_LOADS>;
-  var w_next: array<WideWeights, W_LOADS>;
-  for (var i = 0u; i < X_LOADS; i++) {
-    let at = thread + i * THREADS;
-    x_next[i] = load_x(row0 + at / QUADS, (at % QUADS) * 8u);
-  }
-  for (var i = 0u; i < W_LOADS; i++) {
-    let at = thread + i * THREADS;
-    w_next[i] = load_w(column0 + at / QUADS, (at % QUADS) * 8u);
-  }
+#repeat r ROWS
+#repeat c COLUMNS
+  var sum_$r_$c = subgroup_matrix_result<f32, 16, 16>();
+#end
+#end
+#repeat i X_LOADS
+  let x_at_$i = thread + $iu * THREADS;
+  var x_next_$i = load_x(row0 + x_at_$i / QUADS, (x_at_$i % QUADS) * 8u);
+#end
+#repeat i W_LOADS
+  let w_at_$i = thread + $iu * THREADS;
+  var w_next_$i = load_w(column0 + w_at_$i / QUADS, (w_at_$i % QUADS) * 8u);
+#end
 
   for (var k0 = 0u; k0 < params.K; k0 += STEP) {
-    for (var i = 0u; i < X_LOADS; i++) {
-      let at = thread + i * THREADS;
-      x_tile[(at / QUADS) * STRIDE + at % QUADS] = x_next[i];
-    }
-    for (var i = 0u; i < W_LOADS; i++) {
-      let at = thread + i * THREADS;
-      w_tile[(at / QUADS) * STRIDE + at % QUADS] = to_f16(w_next[i]);
-    }
+#repeat i X_LOADS
+    x_tile[(x_at_$i / QUADS) * STRIDE + x_at_$i % QUADS] = x_next_$i;
+#end
+#repeat i W_LOADS
+    w_tile[(w_at_$i / QUADS) * STRIDE + w_at_$i % QUADS] = to_f16(w_next_$i);
+#end
     workgroupBarrier();
     if k0 + STEP < params.K {
-      for (var i = 0u; i < X_LOADS; i++) {
-        let at = thread + i * THREADS;
-        x_next[i] = load_x(row0 + at / QUADS, k0 + STEP + (at % QUADS) * 8u);
-      }
-      for (var i = 0u; i < W_LOADS; i++) {
-        let at = thread + i * THREADS;
-        w_next[i] = load_w(column0 + at / QUADS, k0 + STEP + (at % QUADS) * 8u);
-      }
+#repeat i X_LOADS
+      x_next_$i = load_x(row0 + x_at_$i / QUADS, k0 + STEP + (x_at_$i % QUADS) * 8u);
+#end
+#repeat i W_LOADS
+      w_next_$i = load_w(column0 + w_at_$i / QUADS, k0 + STEP + (w_at_$i % QUADS) * 8u);
+#end
     }
     for (var k = 0u; k < STEP / 16u; k++) {
-      var left: array<subgroup_matrix_left<f16, 16, 16>, ROWS>;
-      for (var r = 0u; r < ROWS; r++) {
-        left[r] = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&x_tile, (subgroup_row + r * 16u) * STRIDE + k * 2u, STRIDE);
-      }
-      for (var c = 0u; c < COLUMNS; c++) {
-        let right = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&w_tile, (subgroup_column + c * 16u) * STRIDE + k * 2u, STRIDE);
-        for (var r = 0u; r < ROWS; r++) {
-          sums[r * COLUMNS + c] = subgroupMatrixMultiplyAccumulate(left[r], right, sums[r * COLUMNS + c]);
-        }
-      }
+#repeat r ROWS
+      let left_$r = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&x_tile, (subgroup_row + $ru * 16u) * STRIDE + k * 2u, STRIDE);
+#end
+#repeat c COLUMNS
+      let right_$c = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&w_tile, (subgroup_column + $cu * 16u) * STRIDE + k * 2u, STRIDE);
+#repeat r ROWS
+      sum_$r_$c = subgroupMatrixMultiplyAccumulate(left_$r, right_$c, sum_$r_$c);
+#end
+#end
     }
     workgroupBarrier();
   }
 
   let place = subgroup * 256u;
-  for (var i = 0u; i < ROWS * COLUMNS; i++) {
-    subgroupMatrixStore<row_major>(&results, place, sums[i], 16u);
-    workgroupBarrier();
-    for (var e = lane * 2u; e < 256u; e += SUBGROUP * 2u) {
-      let row = row0 + subgroup_row + (i / COLUMNS) * 16u + e / 16u;
-      let column = column0 + subgroup_column + (i % COLUMNS) * 16u + e % 16u;
-      store_pair(row, column, results[place + e], results[place + e + 1u]);
-    }
-    workgroupBarrier();
+#repeat r ROWS
+#repeat c COLUMNS
+  subgroupMatrixStore<row_major>(&results, place, sum_$r_$c, 16u);
+  workgroupBarrier();
+  for (var e = lane * 2u; e < 256u; e += SUBGROUP * 2u) {
+    let row = row0 + subgroup_row + $ru * 16u + e / 16u;
+    let column = column0 + subgroup_column + $cu * 16u + e % 16u;
+    store_pair(row, column, results[place + e], results[place + e + 1u]);
   }
+  workgroupBarrier();
+#end
+#end
 }

@@ -6,7 +6,7 @@
 //   threshold:  [1] u32: the smallest kept key
 // Kept is what the searches' last step left, and min-p: a probability of at least e^`min_log` of the largest one.
 // u comes from a hash of (seed, step, token), so a seed gives one text: pcg4d of Jarzynski, Olano, "Hash Functions for GPU Rendering",
-// JCGT 2020. One workgroup looks at 1024 tokens.
+// JCGT 2020. One workgroup looks at 4096 tokens.
 #include "sample/state.wgsl"
 
 struct Params {
@@ -62,8 +62,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
   }
 
   var best = vec2<u32>(0u, 0u);
-  let i = workgroup.x * 256u + local;
-  if i < params.quads {
+  let first = workgroup.x * QUADS + local;
+  for (var i = first; i < min(first + QUADS, params.quads); i += 256u) {
     let quad = keys[i];
     for (var j = 0u; j < 4u; j++) {
       let key = quad[j];

@@ -6,7 +6,7 @@
 // Equal keys are never parted. Integers only, so the result depends on no order of additions.
 //   keys:   [V / 4] vec4<u32> (prepare.wgsl)
 //   state:  see state.wgsl; every workgroup finishes the step before by itself, the first one writes down where this one begins
-// A workgroup counts 1024 keys in workgroup memory, then adds its bins to the step's histogram.
+// A workgroup counts 4096 keys in workgroup memory, then adds its bins to the step's histogram.
 #include "sample/state.wgsl"
 
 const MASS: bool = false;
@@ -47,8 +47,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
 
   let largest = key_value(atomicLoad(&state[0]));
   let shift = 24u - 8u * params.digit;
-  let i = workgroup.x * 256u + local;
-  if i < params.quads {
+  let first = workgroup.x * QUADS + local;
+  for (var i = first; i < min(first + QUADS, params.quads); i += 256u) {
     let quad = keys[i];
     for (var j = 0u; j < 4u; j++) {
       let key = quad[j];

@@ -5,6 +5,8 @@
 // A mass is a 64-bit unsigned integer (low, high): a count, or a probability in units of 2^-44 of the largest one.
 #include "argmax/order.wgsl"
 
+// Vectors of four keys that one workgroup reads: enough that finishing the step before, which each does, costs little beside it.
+const QUADS: u32 = 1024u;
 const RECORDS: u32 = 16u;
 const HISTOGRAMS: u32 = 64u;
 

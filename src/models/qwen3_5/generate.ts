@@ -1,11 +1,10 @@
 import { InputError } from '../../io/errors.ts';
-import { argmax } from '../../kernels/argmax.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { Cache } from './cache.ts';
 import type { ModelInput, Phase } from './input.ts';
 import { type LanguageModel, rotaryAngles } from './model.ts';
 import { rotaryTable } from './positions.ts';
-import { createSampler, type Sampling } from './sampler.ts';
+import { Sampler, type Sampling } from './sampler.ts';
 
 /** How to continue a prompt. */
 export interface GenerateOptions {
@@ -37,7 +36,11 @@ function lastRow(x: Tensor): Tensor {
  * Yields the generated ids, the stop token included; returns why it ended.
  * @throws InputError when the prompt does not fit the model's context
  */
-export async function* generate(model: LanguageModel, input: ModelInput, options: GenerateOptions): AsyncGenerator<number, FinishReason> {
+export async function* generate(
+  model: LanguageModel,
+  input: ModelInput,
+  options: GenerateOptions,
+): AsyncGenerator<number, FinishReason> {
   const { device, config, text } = model;
   const { signal, onPhase } = options;
   const promptLength = input.inputIds.length;
@@ -48,7 +51,7 @@ export async function* generate(model: LanguageModel, input: ModelInput, options
   const steps = Math.min(options.maxNewTokens, context - promptLength);
   const depth = device.opened.isSoftware ? 1 : STEPS_IN_FLIGHT;
   const cache = new Cache(device, config.text, model.precision, promptLength + steps + depth);
-  const sampler = createSampler(device, config.text.vocab_size, input.inputIds, options.sampling);
+  const sampler = new Sampler(device, config.text.vocab_size, input.inputIds, options.sampling);
   const angles = rotaryAngles(config);
   const positions = new Int32Array(3 * (steps + depth));
   for (let i = 0; i < positions.length; i++) positions[i] = promptLength + input.ropeDelta + (i % (steps + depth));

@@ -1,5 +1,5 @@
-import { scatterRows } from '../../kernels/rows.ts';
 import { InputError } from '../../io/errors.ts';
+import { scatterRows } from '../../kernels/rows.ts';
 import type { Device } from '../../tensor/device.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Observe, Precision } from '../precision.ts';
@@ -44,7 +44,8 @@ export class Qwen35 implements LanguageModel {
     const prefix = config.model_type === 'qwen3_5_text' ? 'model' : 'model.language_model';
     const tied = config.tie_word_embeddings && !weights.has('lm_head.weight');
     this.text = new TextModel(weights, prefix, config.text, tied, precision);
-    this.visual = config.vision === undefined ? undefined : new VisionTower(weights.at('model.visual'), config.vision, precision);
+    this.visual =
+      config.vision === undefined ? undefined : new VisionTower(weights.at('model.visual'), config.vision, precision);
   }
 
   async prefill(input: ModelInput, cache: Cache, { observe, onPhase }: PrefillOptions = {}): Promise<Tensor> {
@@ -60,7 +61,8 @@ export class Qwen35 implements LanguageModel {
 
   /** The vision tower on pictures or videos. @throws InputError for a text-only export */
   see(patches: Patches, options: { observe?: Observe | undefined; hiddenStates?: readonly number[] } = {}): Tensor[] {
-    if (this.visual === undefined) throw new InputError('this checkpoint is a text-only export; it cannot take pictures or videos');
+    if (this.visual === undefined)
+      throw new InputError('this checkpoint is a text-only export; it cannot take pictures or videos');
     return this.visual.forward(this.device, patches, options);
   }
 
@@ -73,7 +75,11 @@ export class Qwen35 implements LanguageModel {
   ): Tensor {
     const { device, config } = this;
     return device.tidy(() => {
-      const table = device.upload(rotaryTable(positions, config.text), [inputIds.length, rotaryAngles(config), 2], 'f32');
+      const table = device.upload(
+        rotaryTable(positions, config.text),
+        [inputIds.length, rotaryAngles(config), 2],
+        'f32',
+      );
       const h = this.text.embed(device.upload(inputIds, [inputIds.length], 'i32'));
       this.#place(h, inputIds, config.image_token_id, visual.images, 'pictures');
       this.#place(h, inputIds, config.video_token_id, visual.videos, 'videos');
@@ -84,7 +90,9 @@ export class Qwen35 implements LanguageModel {
   #place(h: Tensor, inputIds: Int32Array, token: number, rows: Tensor | undefined, what: string): void {
     const at = tokenRows(inputIds, token);
     if (at.length !== (rows?.dim(0) ?? 0)) {
-      throw new InputError(`the prompt has ${at.length} placeholder tokens for ${what}; the ${what} given take ${rows?.dim(0) ?? 0}`);
+      throw new InputError(
+        `the prompt has ${at.length} placeholder tokens for ${what}; the ${what} given take ${rows?.dim(0) ?? 0}`,
+      );
     }
     if (rows !== undefined) scatterRows(h, this.device.upload(at, [at.length], 'i32'), rows);
   }

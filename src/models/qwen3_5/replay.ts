@@ -16,7 +16,10 @@ type GridThw = [number, number, number][];
 async function readGrids(reference: Checkpoint, name: string): Promise<GridThw> {
   if (!reference.has(name)) return [];
   const values = await reference.readInt32(name);
-  return Array.from({ length: values.length / 3 }, (_, i) => [...values.subarray(3 * i, 3 * i + 3)] as [number, number, number]);
+  return Array.from(
+    { length: values.length / 3 },
+    (_, i) => [...values.subarray(3 * i, 3 * i + 3)] as [number, number, number],
+  );
 }
 
 /** Patches stored as bytes: pixel = (u8 / 255 - 0.5) / 0.5. */
@@ -28,10 +31,14 @@ async function readPatches(reference: Checkpoint, pixels: string, gridThw: GridT
 
 /** The prompt that a reference file was made from. @throws InputError when the file holds none */
 export async function readReferenceInput(reference: Checkpoint, model: LanguageModel): Promise<ModelInput> {
-  if (!reference.has('input_ids')) throw new InputError(`${reference.path} holds no input_ids, so it is no reference of a language model`);
+  if (!reference.has('input_ids'))
+    throw new InputError(`${reference.path} holds no input_ids, so it is no reference of a language model`);
   const { config } = model;
   const inputIds = await reference.readInt32('input_ids');
-  const grids = { image: await readGrids(reference, 'image_grid_thw'), video: await readGrids(reference, 'video_grid_thw') };
+  const grids = {
+    image: await readGrids(reference, 'image_grid_thw'),
+    video: await readGrids(reference, 'video_grid_thw'),
+  };
   const tokens = { imageTokenId: config.image_token_id, videoTokenId: config.video_token_id };
   const merge = config.vision?.spatial_merge_size ?? 1;
   const images = await readPatches(reference, 'pixel_values_u8', grids.image);
@@ -39,7 +46,12 @@ export async function readReferenceInput(reference: Checkpoint, model: LanguageM
   let geometry: ModelInput['geometry'];
   if (reference.has('geometry_images_u8')) {
     const [frames, , height, width] = reference.entry('geometry_images_u8').shape as [number, number, number, number];
-    geometry = { data: Float32Array.from(await reference.readBytes('geometry_images_u8'), (byte) => byte / 255), frames, height, width };
+    geometry = {
+      data: Float32Array.from(await reference.readBytes('geometry_images_u8'), (byte) => byte / 255),
+      frames,
+      height,
+      width,
+    };
   }
   return { inputIds, ...mropePositions(inputIds, grids, tokens, merge), images, videos, geometry };
 }
@@ -48,8 +60,12 @@ export async function readReferenceInput(reference: Checkpoint, model: LanguageM
  * Replays a reference file of a language model: the prompt, then decoding with the reference's own tokens fed back, so that one near tie does
  * not hide what follows. @returns one row per tensor of the file, and everything computed
  */
-export async function replayLanguageModel(model: LanguageModel, reference: Checkpoint, tolerances: Tolerances): Promise<{ rows: ComparisonRow[]; recorder: Recorder }> {
-  const { device, text, config } = model;
+export async function replayLanguageModel(
+  model: LanguageModel,
+  reference: Checkpoint,
+  tolerances: Tolerances,
+): Promise<{ rows: ComparisonRow[]; recorder: Recorder }> {
+  const { device, config } = model;
   const recorder = new Recorder(device, reference);
   const input = await readReferenceInput(reference, model);
   recorder.add('mrope_position_ids', [3, input.inputIds.length], input.positions);
@@ -78,10 +94,15 @@ export async function replayLanguageModel(model: LanguageModel, reference: Check
   for (const name of reference.entries.keys()) {
     if (INPUTS.has(name)) continue;
     if (name === 'argmax') rows.push(await tokenRow(recorder, name, logits.margin, tolerances.margin));
-    else if (name === 'generated_ids') rows.push(await tokenRow(recorder, name, await referenceMargin(reference, steps.margin), tolerances.margin));
-    else if (name === 'generated_margin') rows.push(await recorder.row(name, Number.POSITIVE_INFINITY, 2 * tolerances.logitAbsolute));
+    else if (name === 'generated_ids')
+      rows.push(await tokenRow(recorder, name, await referenceMargin(reference, steps.margin), tolerances.margin));
+    else if (name === 'generated_margin')
+      rows.push(await recorder.row(name, Number.POSITIVE_INFINITY, 2 * tolerances.logitAbsolute));
     else if (name === 'mrope_position_ids' || name === 'rope_delta') rows.push(await recorder.row(name, 0, 0));
-    else rows.push(await recorder.row(name, tolerances.relativeL2, name.includes('logits') ? tolerances.logitAbsolute : undefined));
+    else
+      rows.push(
+        await recorder.row(name, tolerances.relativeL2, name.includes('logits') ? tolerances.logitAbsolute : undefined),
+      );
   }
   return { rows, recorder };
 }
@@ -104,13 +125,29 @@ async function referenceMargin(reference: Checkpoint, own: Float32Array): Promis
 }
 
 /** Compares token ids wherever the margin is clear. */
-async function tokenRow(recorder: Recorder, name: string, margins: Float32Array, clear: number): Promise<ComparisonRow> {
+async function tokenRow(
+  recorder: Recorder,
+  name: string,
+  margins: Float32Array,
+  clear: number,
+): Promise<ComparisonRow> {
   const expected = await recorder.reference.readInt32(name);
   const actual = recorder.computed.get(name)!.values;
   const different = [...expected.keys()].filter((i) => actual[i] !== expected[i]);
   const wrong = different.filter((i) => margins[i]! > clear);
-  const note = wrong.length > 0 ? `differs at ${wrong.slice(0, 5).join(', ')}` : different.length > 0 ? `${different.length} near ties went the other way` : '';
-  return { name, shape: [expected.length], ...compare(actual, expected), verdict: wrong.length === 0 ? 'ok' : 'FAIL', note };
+  const note =
+    wrong.length > 0
+      ? `differs at ${wrong.slice(0, 5).join(', ')}`
+      : different.length > 0
+        ? `${different.length} near ties went the other way`
+        : '';
+  return {
+    name,
+    shape: [expected.length],
+    ...compare(actual, expected),
+    verdict: wrong.length === 0 ? 'ok' : 'FAIL',
+    note,
+  };
 }
 
 interface PromptLogits {
@@ -169,7 +206,11 @@ async function decodeReference(
   first: Float32Array,
 ): Promise<{ argmax: Int32Array; margin: Float32Array; logits: Float32Array }> {
   const vocab = config.text.vocab_size;
-  const result = { argmax: new Int32Array(generated.length), margin: new Float32Array(generated.length), logits: new Float32Array(generated.length * vocab) };
+  const result = {
+    argmax: new Int32Array(generated.length),
+    margin: new Float32Array(generated.length),
+    logits: new Float32Array(generated.length * vocab),
+  };
   let row = first;
   for (let step = 0; step < generated.length; step++) {
     if (step > 0) {

@@ -11,9 +11,10 @@ import type { TextModel } from '../qwen3_5/text.ts';
 import { Aggregator, type FrameImages } from '../vggt/aggregator.ts';
 import type { Weights } from '../weights.ts';
 import type { SpatialStackConfig } from './config.ts';
-import { type FeatureLayout, rasterOrder, reverseFrames, windowOrder } from './features.ts';
+import { type FeatureLayout, rasterOrder, reverseFrames } from './features.ts';
 import { LanguageFeatureFusion } from './fusion/language_feature_fusion.ts';
 import { PostMergerFusion } from './fusion/post_merger_fusion.ts';
+import { toWindowOrder } from './fusion/windows.ts';
 
 /** Features per decoder layer, in the order of the config. */
 type LayerFeatures = ReadonlyMap<number, readonly Tensor[]>;
@@ -61,7 +62,8 @@ export class SpatialStack implements LanguageModel {
   async prefill(input: ModelInput, cache: Cache, options: PrefillOptions = {}): Promise<Tensor> {
     const { images } = input;
     if (images === undefined) return this.qwen.prefill(input, cache, options);
-    if (input.videos !== undefined) throw new InputError('this checkpoint takes a video as frames, one picture each, not as a video');
+    if (input.videos !== undefined)
+      throw new InputError('this checkpoint takes a video as frames, one picture each, not as a video');
     const { observe, onPhase } = options;
 
     onPhase?.('vision');
@@ -86,7 +88,8 @@ export class SpatialStack implements LanguageModel {
 
   /** The wanted encoder layers as features of all patches: f32 [frames * patches, 2 * embed_dim], in merge-window or raster order. */
   #encodeGeometry(aggregator: Aggregator, { geometry, images }: ModelInput, observe?: Observe): Tensor[] {
-    if (geometry === undefined) throw new InputError('a SpatialStack prompt with pictures needs them for the geometry encoder as well');
+    if (geometry === undefined)
+      throw new InputError('a SpatialStack prompt with pictures needs them for the geometry encoder as well');
     const { device, settings } = this;
     const patch = settings.geometry_encoder_config.patch_size;
     const layout: FeatureLayout = {
@@ -106,10 +109,17 @@ export class SpatialStack implements LanguageModel {
     return device.tidy(() => {
       const frames: FrameImages = layout.reversed ? reverseFrames(geometry) : geometry;
       const outputs = aggregator.forward(frames, settings.geometry_encoder_layers, observe);
-      const merge = settings.qwen.vision!.spatial_merge_size;
-      const order = this.languageFusion === undefined ? rasterOrder(layout) : windowOrder(layout, merge);
-      const index = device.upload(order, [order.length], 'i32');
-      return outputs.map((output) => gatherRows(output.reshape(output.size / output.dim(-1), output.dim(-1)), index));
+      const index = device.upload(rasterOrder(layout), [found], 'i32');
+      return outputs.map((output) => {
+        const width = output.dim(-1);
+        const patches = gatherRows(output.reshape(output.size / width, width), index);
+        if (this.languageFusion === undefined) return patches;
+        const perFrame = patches.reshape(layout.frames, layout.rows * layout.columns, width);
+        return toWindowOrder(perFrame, layout.rows, layout.columns, settings.qwen.vision!.spatial_merge_size).reshape(
+          found,
+          width,
+        );
+      });
     });
   }
 
@@ -121,7 +131,13 @@ export class SpatialStack implements LanguageModel {
     return byLayer;
   }
 
-  #decode(input: ModelInput, rows: Tensor, features: LayerFeatures | undefined, cache: Cache, observe?: Observe): Tensor {
+  #decode(
+    input: ModelInput,
+    rows: Tensor,
+    features: LayerFeatures | undefined,
+    cache: Cache,
+    observe?: Observe,
+  ): Tensor {
     const { device, languageFusion } = this;
     return device.tidy(() => {
       const at = tokenRows(input.inputIds, this.config.image_token_id);

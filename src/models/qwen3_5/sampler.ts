@@ -1,0 +1,38 @@
+import { argmax } from '../../kernels/argmax.ts';
+import { GENERATED, IN_PROMPT, markTokens, type SamplingOptions, sampleToken } from '../../kernels/sample.ts';
+import type { Device } from '../../tensor/device.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+
+/** How the next token is drawn. */
+export type Sampling = SamplingOptions;
+
+/** Chooses tokens of one sequence on the GPU and remembers which occurred. */
+export class Sampler {
+  readonly #history: Tensor | undefined;
+
+  constructor(
+    readonly device: Device,
+    vocabulary: number,
+    promptIds: Int32Array,
+    readonly options: Sampling | undefined,
+  ) {
+    if (options === undefined || (options.repetitionPenalty === 1 && options.presencePenalty === 0)) return;
+    const history = device.clear(device.persistent([vocabulary], 'u32'));
+    device.tidy(() => markTokens(history, device.upload(promptIds, [promptIds.length], 'i32'), IN_PROMPT));
+    this.#history = history;
+  }
+
+  /** The token after these logits, f32 [1, V]; `step` counts the draws. @returns i32 [1] */
+  choose(logits: Tensor, step: number): Tensor {
+    if (this.options === undefined) return argmax(logits);
+    const history = this.#history;
+    const token = sampleToken(logits, { options: this.options, step, ...(history && { history }) });
+    if (history !== undefined) markTokens(history, token, GENERATED);
+    return token;
+  }
+
+  /** Frees the GPU memory. */
+  destroy(): void {
+    if (this.#history !== undefined) this.device.destroyTensor(this.#history);
+  }
+}

@@ -1,0 +1,123 @@
+import { describe, expect, it } from 'vitest';
+import { useDevice } from '../device.ts';
+
+const device = useDevice();
+
+describe('Memory', () => {
+  it('hands a released buffer out again for any size of its class', () => {
+    const { memory } = device();
+    const first = memory.acquire(1000);
+    expect(memory.acquire(1000).id).not.toBe(first.id);
+    memory.release(first);
+    expect(memory.acquire(950).id).toBe(first.id);
+  });
+
+  it('wastes at most an eighth of a large buffer', () => {
+    for (const bytes of [1, 255, 256, 257, 4096, 5000, 123_457, 1_048_577, 3_000_001]) {
+      const { byteLength } = device().memory.acquire(bytes);
+      expect(byteLength).toBeGreaterThanOrEqual(bytes);
+      expect(byteLength).toBeLessThanOrEqual(Math.max(bytes + 256, bytes * 1.125));
+      expect(byteLength % 256).toBe(0);
+    }
+  });
+
+  it('creates buffers of whole 16 bytes, also for nothing', () => {
+    for (const [bytes, expected] of [
+      [0, 16],
+      [1, 16],
+      [16, 16],
+      [17, 32],
+    ] as const) {
+      expect(device().memory.create(bytes).byteLength).toBe(expected);
+    }
+  });
+
+  it('counts what exists and what existed at most', () => {
+    const { memory } = device();
+    memory.trim();
+    const before = memory.allocated;
+    const storage = memory.create(2 ** 20);
+    const pooled = memory.acquire(2 ** 19);
+    expect(memory.allocated).toBe(before + 2 ** 20 + 2 ** 19);
+    expect(memory.peak).toBeGreaterThanOrEqual(memory.allocated);
+    memory.destroy(storage);
+    memory.release(pooled);
+    expect(memory.allocated).toBe(before + 2 ** 19);
+    memory.trim();
+    expect(memory.allocated).toBe(before);
+    expect(memory.peak).toBeGreaterThanOrEqual(before + 2 ** 20 + 2 ** 19);
+    expect(memory.acquire(2 ** 19).id).not.toBe(pooled.id);
+  });
+});
+
+describe('tidy', () => {
+  it('keeps what is returned and reuses the rest', async () => {
+    const data = Float32Array.of(1, 2, 3);
+    let freed = -1;
+    const kept = device().tidy(() => {
+      freed = device().tensor([3]).storage.id;
+      return device().upload(data, [3], 'f32');
+    });
+    const next = device().tensor([3]);
+    expect(next.storage.id).toBe(freed);
+    expect(kept.storage.id).not.toBe(freed);
+    expect(await device().readFloat32(kept)).toEqual(data);
+  });
+
+  it('passes what an inner scope returns to the outer one', () => {
+    const ids: number[] = [];
+    const [outer, inner] = device().tidy(() => {
+      const own = device().tensor([5]);
+      const lists = device().tidy(() => {
+        const pair = [device().tensor([5]), device().tensor([5])];
+        ids.push(device().tensor([5]).storage.id);
+        return pair;
+      });
+      expect(device().tensor([5]).storage.id).toBe(ids[0]); // freed by the inner scope
+      ids.push(lists[1]!.storage.id);
+      return [own, lists[0]!];
+    });
+    const reused = [device().tensor([5]), device().tensor([5])].map((tensor) => tensor.storage.id);
+    expect(reused.sort()).toEqual(ids.sort());
+    expect(reused).not.toContain(outer!.storage.id);
+    expect(reused).not.toContain(inner!.storage.id);
+  });
+
+  it('keeps the storage of a returned view', async () => {
+    const data = Float32Array.from({ length: 128 }, (_, i) => i);
+    const view = device().tidy(() => device().upload(data, [2, 64], 'f32').rows(1, 1).reshape(8, 8));
+    const other = device().clear(device().tensor([2, 64]));
+    expect(other.storage.id).not.toBe(view.storage.id);
+    expect(await device().readFloat32(view)).toEqual(data.slice(64));
+  });
+
+  it('frees everything when its body throws', () => {
+    let id = -1;
+    expect(() =>
+      device().tidy(() => {
+        id = device().tensor([777]).storage.id;
+        throw new Error('body');
+      }),
+    ).toThrow('body');
+    expect(device().tensor([777]).storage.id).toBe(id);
+  });
+
+  it('does not free twice what was disposed inside', () => {
+    device().tidy(() => {
+      device().dispose(device().tensor([999]));
+    });
+    expect(device().tensor([999]).storage.id).not.toBe(device().tensor([999]).storage.id);
+  });
+
+  it('leaves persistent tensors alone', () => {
+    const { memory } = device();
+    const weight = device().tidy(() => {
+      const tensor = device().persistent([1234], 'f32');
+      return [tensor];
+    });
+    expect(memory.acquire(weight[0]!.byteLength).id).not.toBe(weight[0]!.storage.id);
+    const before = memory.allocated;
+    device().destroyTensor(weight[0]!);
+    expect(memory.allocated).toBe(before - Math.ceil((1234 * 4) / 16) * 16);
+  });
+});
