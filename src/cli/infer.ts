@@ -62,26 +62,71 @@ export function addInferCommand(program: Command, exit: (code: number) => void):
   program
     .command('infer')
     .summary('answer a question about pictures, a video or plain text')
-    .description('Answers a question about a picture, a folder of pictures, a video, or plain text, with a SpatialStack or Qwen3.5 checkpoint.')
-    .requiredOption('--model-path <path>', 'checkpoint folder, or a hub id (from the local hub cache, else downloaded)', nonEmpty('--model-path', 'a folder or a hub id'))
+    .description(
+      'Answers a question about a picture, a folder of pictures, a video, or plain text, with a SpatialStack or Qwen3.5 checkpoint.',
+    )
+    .requiredOption(
+      '--model-path <path>',
+      'checkpoint folder, or a hub id (from the local hub cache, else downloaded)',
+      nonEmpty('--model-path', 'a folder or a hub id'),
+    )
     .requiredOption('--prompt <text>', 'the question; - reads it from standard input')
     .option('--image <file>', 'one picture (JPEG, PNG, WebP, BMP)')
     .option('--image-dir <folder>', 'all pictures of a folder, sorted by name')
     .option('--video <file>', 'frames of a video (needs the optional package node-av)')
-    .option('--max-num-frames <n>', 'most pictures taken from a folder or a video, evenly spread', wholeNumber('--max-num-frames', 1, MAX_COUNT), 32)
-    .option('--min-pixels <n>', 'least area to which a picture is resized', wholeNumber('--min-pixels', 1, MAX_COUNT), 200704)
-    .option('--max-pixels <n>', 'largest area to which a picture is resized', wholeNumber('--max-pixels', 1, MAX_COUNT), 1605632)
+    .option(
+      '--max-num-frames <n>',
+      'most pictures taken from a folder or a video, evenly spread',
+      wholeNumber('--max-num-frames', 1, MAX_COUNT),
+      32,
+    )
+    .option(
+      '--min-pixels <n>',
+      'least area to which a picture is resized',
+      wholeNumber('--min-pixels', 1, MAX_COUNT),
+      200704,
+    )
+    .option(
+      '--max-pixels <n>',
+      'largest area to which a picture is resized',
+      wholeNumber('--max-pixels', 1, MAX_COUNT),
+      1605632,
+    )
     .option('--add-frame-index', 'write "Frame-i: " before each picture')
     .option('--system <text>', 'system message (default: "You are a helpful assistant.")')
     .option('--disable-thinking', 'ask for the answer without a thought before it')
     .option('--max-new-tokens <n>', 'most tokens to generate', wholeNumber('--max-new-tokens', 1, MAX_COUNT), 512)
-    .option('--temperature <t>', 'draw tokens at this temperature; 0 takes the likeliest', decimal('--temperature', 0, 100), 0)
+    .option(
+      '--temperature <t>',
+      'draw tokens at this temperature; 0 takes the likeliest',
+      decimal('--temperature', 0, 100),
+      0,
+    )
     .option('--top-k <k>', 'draw from the k likeliest tokens; 0 from all', wholeNumber('--top-k', 0, MAX_COUNT), 0)
-    .option('--top-p <p>', 'draw from the likeliest tokens that reach this probability together', decimal('--top-p', 0, 1, { above: true }), 1)
+    .option(
+      '--top-p <p>',
+      'draw from the likeliest tokens that reach this probability together',
+      decimal('--top-p', 0, 1, { above: true }),
+      1,
+    )
     .option('--min-p <p>', 'draw from tokens at least p times as likely as the likeliest', decimal('--min-p', 0, 1), 0)
-    .option('--repetition-penalty <f>', 'divide the logits of tokens seen before by this', decimal('--repetition-penalty', 0, 100, { above: true }), 1)
-    .option('--presence-penalty <f>', 'lower the logits of tokens generated before by this', decimal('--presence-penalty', -100, 100), 0)
-    .option('--seed <n>', 'makes drawing repeatable (default: a new seed each time)', wholeNumber('--seed', 0, 2 ** 32 - 1))
+    .option(
+      '--repetition-penalty <f>',
+      'divide the logits of tokens seen before by this',
+      decimal('--repetition-penalty', 0, 100, { above: true }),
+      1,
+    )
+    .option(
+      '--presence-penalty <f>',
+      'lower the logits of tokens generated before by this',
+      decimal('--presence-penalty', -100, 100),
+      0,
+    )
+    .option(
+      '--seed <n>',
+      'makes drawing repeatable (default: a new seed each time)',
+      wholeNumber('--seed', 0, 2 ** 32 - 1),
+    )
     .option('--num-beams <n>', 'only 1: there is no beam search yet', wholeNumber('--num-beams', 1, MAX_COUNT), 1)
     .option('--dtype <name>', 'precision: bfloat16, float16 or float32', dtype, 'bfloat16' as DtypeName)
     .option('--no-flash-attn2', 'take the naive attention kernels')
@@ -118,13 +163,21 @@ async function infer(flags: InferFlags): Promise<number> {
       geometryPreprocessing: '518',
     });
     const preprocess = reading + performance.now() - prepareStart;
-    progress.line(`prompt: ${input.inputIds.length} tokens, ${images.length} pictures`);
+    progress.line(`prompt: ${input.inputIds.length} tokens, ${images.length} ${images.length === 1 ? 'picture' : 'pictures'}`);
 
     const result = await generateVisibly(loaded, input, flags, output, progress);
     const timings: InferTimings = { load: loadMs, preprocess, ...result.timings };
     progress.line(figures(input.inputIds.length, result, timings, device));
     if (flags.outputJson !== undefined) {
-      const json = resultJson({ flags, prompt, numVisuals: images.length, promptIds: input.inputIds, result, timings, device });
+      const json = resultJson({
+        flags,
+        prompt,
+        numVisuals: images.length,
+        promptIds: input.inputIds,
+        result,
+        timings,
+        device,
+      });
       await writeTextFile(flags.outputJson, json);
     }
     await loaded.close();
@@ -134,7 +187,8 @@ async function infer(flags: InferFlags): Promise<number> {
 
 /** Refuses what can be refused before anything is loaded. */
 async function checkFlags(flags: InferFlags): Promise<void> {
-  if (flags.numBeams !== 1) throw new InputError(`--num-beams: expected 1, because there is no beam search yet, found ${flags.numBeams}.`);
+  if (flags.numBeams !== 1)
+    throw new InputError(`--num-beams: expected 1, because there is no beam search yet, found ${flags.numBeams}.`);
   if (flags.minPixels > flags.maxPixels) {
     throw new InputError(`--min-pixels: expected at most --max-pixels (${flags.maxPixels}), found ${flags.minPixels}.`);
   }

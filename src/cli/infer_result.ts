@@ -53,7 +53,9 @@ export function resultJson(run: {
   };
   // Lists of ids on one line each: thousands of lines of numbers would hide the rest.
   const lines = Object.entries(fields).map(([name, value]) => {
-    const text = Array.isArray(value) ? `[${value.join(', ')}]` : JSON.stringify(value, null, 2).replaceAll('\n', '\n  ');
+    const text = Array.isArray(value)
+      ? `[${value.join(', ')}]`
+      : JSON.stringify(value, null, 2).replaceAll('\n', '\n  ');
     return `  ${JSON.stringify(name)}: ${text}`;
   });
   return `{\n${lines.join(',\n')}\n}\n`;

@@ -43,7 +43,10 @@ function report(error: unknown): number {
 }
 
 function oneSentence(message: string): string {
-  const line = message.replace(/^error: /, '').replace(/\s*\n\s*/g, ' ').trim();
+  const line = message
+    .replace(/^error: /, '')
+    .replace(/\s*\n\s*/g, ' ')
+    .trim();
   return /[.!?)]$/.test(line) ? line : `${line}.`;
 }
 

@@ -68,6 +68,7 @@ export class Progress {
   step(title: string): (note?: string) => void {
     const start = performance.now();
     this.show(`${title} …`);
-    return (note) => this.line(`${title}: ${note === undefined ? '' : `${note} in `}${duration(performance.now() - start)}`);
+    return (note) =>
+      this.line(`${title}: ${note === undefined ? '' : `${note} in `}${duration(performance.now() - start)}`);
   }
 }

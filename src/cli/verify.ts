@@ -1,6 +1,6 @@
-import type { Command } from 'commander';
 import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import type { Command } from 'commander';
 import { InputError } from '../io/errors.ts';
 import { Checkpoint } from '../io/safetensors.ts';
 import { type TensorToWrite, writeSafetensors } from '../io/safetensors_write.ts';
@@ -46,7 +46,11 @@ export function addVerifyCommand(program: Command, exit: (code: number) => void)
     .command('verify')
     .summary('compare what a checkpoint computes with a reference file')
     .description('Replays a reference file of a language model or VGGT and compares every tensor with it.')
-    .requiredOption('--model-path <path>', 'checkpoint folder or file, or a hub id', nonEmpty('--model-path', 'a folder, a file or a hub id'))
+    .requiredOption(
+      '--model-path <path>',
+      'checkpoint folder or file, or a hub id',
+      nonEmpty('--model-path', 'a folder, a file or a hub id'),
+    )
     .requiredOption('--reference <file>', 'safetensors file to compare with', nonEmpty('--reference', 'a file'))
     .option('--dtype <name>', 'precision: bfloat16, float16 or float32', dtype, 'bfloat16' as DtypeName)
     .option('--dump <file>', 'write everything computed, under the names of the reference')
@@ -80,13 +84,29 @@ interface Replay {
   readonly recorder: Recorder;
 }
 
-async function verifyVggt(device: Device, path: string, reference: Checkpoint, flags: VerifyFlags, progress: Progress): Promise<Replay> {
+async function verifyVggt(
+  device: Device,
+  path: string,
+  reference: Checkpoint,
+  flags: VerifyFlags,
+  progress: Progress,
+): Promise<Replay> {
   const onProgress = progress.transfer(`loading ${nameOf(path)}`);
-  const vggt = await VGGT.load(device, path, { dtype: flags.dtype, onProgress, ...(flags.flashAttn2 ? {} : { attention: 'naive' as const }) });
+  const vggt = await VGGT.load(device, path, {
+    dtype: flags.dtype,
+    onProgress,
+    ...(flags.flashAttn2 ? {} : { attention: 'naive' as const }),
+  });
   return replayVggt(vggt, reference, TOLERANCES[flags.dtype]);
 }
 
-async function verifyLanguageModel(device: Device, path: string, reference: Checkpoint, flags: VerifyFlags, progress: Progress): Promise<Replay> {
+async function verifyLanguageModel(
+  device: Device,
+  path: string,
+  reference: Checkpoint,
+  flags: VerifyFlags,
+  progress: Progress,
+): Promise<Replay> {
   const { model } = await loadLanguageModel(device, path, {
     dtype: flags.dtype,
     ...(flags.flashAttn2 ? {} : { attention: 'naive' as const }),
@@ -104,7 +124,11 @@ async function dump(path: string, recorder: Recorder, flags: VerifyFlags): Promi
     tensors.set(name, { dtype: values instanceof Int32Array ? 'I32' : 'F32', shape, data });
   }
   await mkdir(dirname(path), { recursive: true });
-  await writeSafetensors(path, tensors, { model_path: flags.modelPath, reference: flags.reference, dtype: flags.dtype });
+  await writeSafetensors(path, tensors, {
+    model_path: flags.modelPath,
+    reference: flags.reference,
+    dtype: flags.dtype,
+  });
 }
 
 /** Prints one row per tensor and a summary. @returns the exit code */
@@ -112,11 +136,23 @@ function printRows(rows: readonly ComparisonRow[], flags: VerifyFlags, device: D
   const count = (verdict: ComparisonRow['verdict']) => rows.filter((row) => row.verdict === verdict).length;
   const [ok, failed, skipped] = [count('ok'), count('FAIL'), count('skipped')];
   if (ok + failed === 0) {
-    throw new InputError(`${flags.reference}: expected tensors that this model computes, found none among ${rows.length}.`);
+    throw new InputError(
+      `${flags.reference}: expected tensors that this model computes, found none among ${rows.length}.`,
+    );
   }
   const number = (value: number) => (Number.isNaN(value) ? '-' : value.toExponential(2));
-  const cells = rows.map((row) => [row.name, row.shape.join('x'), number(row.maxAbs), number(row.relativeL2), row.verdict, row.note]);
-  const lines = table([['tensor', 'shape', 'max abs', 'relative L2', 'verdict', ''], ...cells], [false, false, true, true]);
+  const cells = rows.map((row) => [
+    row.name,
+    row.shape.join('x'),
+    number(row.maxAbs),
+    number(row.relativeL2),
+    row.verdict,
+    row.note,
+  ]);
+  const lines = table(
+    [['tensor', 'shape', 'max abs', 'relative L2', 'verdict', ''], ...cells],
+    [false, false, true, true],
+  );
   const { relativeL2, logitAbsolute, margin } = TOLERANCES[flags.dtype];
   const limits = [
     `relative L2 <= ${relativeL2}`,
@@ -124,6 +160,8 @@ function printRows(rows: readonly ComparisonRow[], flags: VerifyFlags, device: D
     `ids equal where the margin is over ${margin}`,
   ].join(', ');
   process.stdout.write(`${lines.join('\n')}\n\n`);
-  process.stdout.write(`${ok} ok, ${failed} failed, ${skipped} skipped; ${flags.dtype}: ${limits}; on ${device.opened.name}\n`);
+  process.stdout.write(
+    `${ok} ok, ${failed} failed, ${skipped} skipped; ${flags.dtype}: ${limits}; on ${device.opened.name}\n`,
+  );
   return failed > 0 ? 1 : 0;
 }

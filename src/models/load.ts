@@ -108,7 +108,7 @@ export async function loadLanguageModel(device: Device, path: string, options: L
 }
 
 /** The geometry encoder's weights: the checkpoint's own, else those of a second path (spec spatialstack.md section 6). */
-async function geometryWeights(
+export async function geometryWeights(
   weights: Weights,
   settings: SpatialStackConfig,
   givenPath: string | undefined,
