@@ -3,6 +3,29 @@ import { mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { InputError } from '../io/errors.ts';
 
+/** Creates a folder and its parents; returns the first that was missing. Unlike `mkdir` with `recursive` it also ends where the system lets nobody create any, as in /proc. */
+export async function createFolders(path: string): Promise<string | undefined> {
+  try {
+    await mkdir(path);
+    return path;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return undefined;
+    const parent = dirname(path);
+    if (code !== 'ENOENT' || (await isPresent(parent))) throw error;
+    const first = await createFolders(parent);
+    await mkdir(path);
+    return first;
+  }
+}
+
+function isPresent(path: string): Promise<boolean> {
+  return stat(path).then(
+    () => true,
+    () => false,
+  );
+}
+
 /**
  * Finds out whether a file can be written at `path` by creating one beside it, parent folders included, and removing all of it again.
  * Called before long work, so that its result is not lost. @throws InputError
@@ -17,7 +40,7 @@ export async function checkWritable(flag: string, path: string): Promise<void> {
   const probe = `${path}.${randomUUID()}.tmp`;
   let created: string | undefined;
   try {
-    created = await mkdir(dirname(path), { recursive: true });
+    created = await createFolders(dirname(path));
     await (await open(probe, 'wx')).close();
   } catch (error) {
     refuse((error as NodeJS.ErrnoException).code ?? (error as Error).message);
@@ -29,7 +52,7 @@ export async function checkWritable(flag: string, path: string): Promise<void> {
 
 /** Writes text to `path`, parent folders created: into a temporary file beside it that takes its name once it is complete. */
 export async function writeTextFile(path: string, text: string): Promise<void> {
-  await mkdir(dirname(path), { recursive: true });
+  await createFolders(dirname(path));
   const temporary = `${path}.${randomUUID()}.tmp`;
   try {
     await writeFile(temporary, text);

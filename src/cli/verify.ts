@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Command } from 'commander';
 import { InputError } from '../io/errors.ts';
@@ -13,7 +12,7 @@ import { VGGT } from '../models/vggt/vggt.ts';
 import type { Device } from '../tensor/device.ts';
 import { table } from './format.ts';
 import { isVggt } from './model_kind.ts';
-import { checkWritable } from './output_file.ts';
+import { checkWritable, createFolders } from './output_file.ts';
 import { Progress } from './progress.ts';
 import { findModel, nameOf, withDevice } from './session.ts';
 import { dtype, nonEmpty } from './values.ts';
@@ -123,7 +122,7 @@ async function dump(path: string, recorder: Recorder, flags: VerifyFlags): Promi
     const data = new Uint8Array(values.buffer, values.byteOffset, values.byteLength);
     tensors.set(name, { dtype: values instanceof Int32Array ? 'I32' : 'F32', shape, data });
   }
-  await mkdir(dirname(path), { recursive: true });
+  await createFolders(dirname(path));
   await writeSafetensors(path, tensors, {
     model_path: flags.modelPath,
     reference: flags.reference,

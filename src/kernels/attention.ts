@@ -1,4 +1,4 @@
-import { grid } from '../tensor/device.ts';
+import { type Dispatch, grid } from '../tensor/device.ts';
 import { DTYPE_CODE } from '../tensor/dtype.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -18,9 +18,18 @@ export interface AttentionOptions {
   readonly variant?: AttentionVariant;
 }
 
-/** The rungs of the ladder. */
-export const ATTENTION_VARIANTS = ['naive', 'flash'] as const;
+/** The rungs of the ladder; `decode` is the one for a single query. */
+export const ATTENTION_VARIANTS = ['naive', 'flash', 'decode'] as const;
 export type AttentionVariant = (typeof ATTENTION_VARIANTS)[number];
+
+/** Keys that one workgroup of the decode variant attends to: enough splits to fill the GPU, few enough to join quickly. */
+const DECODE_CHUNKS = [64, 256];
+const DECODE_SPLITS = 256;
+
+/** Whether a variant can do this. */
+export function attentionSupports(variant: AttentionVariant, q: Heads, k: Heads): boolean {
+  return variant !== 'decode' || (q.tokens === 1 && q.heads / k.heads <= 8);
+}
 
 /** Scores that the naive variant keeps at a time. */
 const NAIVE_SCORE_BYTES = 64 * 1024 * 1024;
@@ -32,7 +41,8 @@ const NAIVE_SCORE_BYTES = 64 * 1024 * 1024;
  * @returns [T, heads * dim]
  */
 export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOptions = {}): Tensor {
-  const { scale = 1 / Math.sqrt(q.dim), causal = false, segments = 1, dtype = 'f32', variant = 'flash' } = options;
+  const { scale = 1 / Math.sqrt(q.dim), causal = false, segments = 1, dtype = 'f32' } = options;
+  const variant = options.variant ?? (attentionSupports('decode', q, k) ? 'decode' : 'flash');
   const device = q.tensor.device;
   const queryTokens = q.tokens / segments;
   const keyTokens = k.tokens / segments;
@@ -49,6 +59,13 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
   const kvDtype = k.tensor.dtype;
   if (!(qDtype in DTYPE_CODE) || !(kvDtype in DTYPE_CODE) || v.tensor.dtype !== kvDtype) {
     throw new KernelError(`${described} of dtypes ${qDtype}, ${kvDtype}, ${v.tensor.dtype}`);
+  }
+
+  if (!attentionSupports(variant, q, k)) throw new KernelError(`${described}: variant ${variant} takes a single query`);
+  for (const { tensor, offset, tokenStride, headStride } of [k, v]) {
+    if (tensor.dtype !== 'f32' && [offset, tokenStride, headStride].some((n) => n % 2 !== 0)) {
+      throw new KernelError(`${described}: 16-bit keys and values need even offsets and strides`);
+    }
   }
 
   const out = device.tensor([q.tokens, q.heads * q.dim], dtype);
@@ -86,6 +103,11 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
     return out;
   }
 
+  if (variant === 'decode') {
+    decode(q, k, operands, out, common);
+    return out;
+  }
+
   const rowScores = q.heads * keyTokens;
   const rowsAtOnce = Math.max(1, Math.floor(NAIVE_SCORE_BYTES / 4 / rowScores));
   device.tidy(() => {
@@ -116,4 +138,30 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
     }
   });
   return out;
+}
+
+/** Attention of one query: the splits, then their join. */
+function decode(q: Heads, k: Heads, operands: readonly Tensor[], out: Tensor, common: Pick<Dispatch, 'constants' | 'params'>): void {
+  const { device } = out;
+  const chunk = DECODE_CHUNKS.find((size) => k.tokens <= size * DECODE_SPLITS) ?? DECODE_CHUNKS.at(-1)!;
+  const splits = Math.ceil(k.tokens / chunk);
+  const group = q.heads / k.heads;
+  device.tidy(() => {
+    const partial = device.tensor([splits, q.heads, q.dim]);
+    const stats = device.tensor([splits, q.heads, 2]);
+    device.run({
+      kernel: 'attention/decode_split',
+      constants: { ...common.constants, GROUP: group, CHUNK: chunk },
+      bindings: [...operands, partial, stats],
+      params: { ...common.params, count: splits },
+      workgroups: [splits, k.heads],
+    });
+    device.run({
+      kernel: 'attention/decode_merge',
+      constants: { DIM: q.dim, OUT_F16: out.dtype === 'f16' },
+      bindings: [partial, stats, out],
+      params: { heads: q.heads, splits },
+      workgroups: [q.heads],
+    });
+  });
 }

@@ -46,8 +46,8 @@ export function blend(s: Tensor, a: Tensor, b: Tensor): Tensor {
   return y;
 }
 
-/** silu(gate) * up (SwiGLU): gateUp [T, 2F] f32 holds the gate's columns and then up's, result [T, F] of `dtype`. @throws KernelError */
-export function siluMul(gateUp: Tensor, dtype: ResultDtype): Tensor {
+/** scale * silu(gate) * up (SwiGLU): gateUp [T, 2F] f32 holds the gate's columns and then up's, result [T, F] of `dtype`. @throws KernelError */
+export function siluMul(gateUp: Tensor, dtype: ResultDtype, scale = 1): Tensor {
   expectDtype('siluMul', 'gateUp', gateUp, 'f32');
   if (gateUp.shape.length !== 2 || gateUp.dim(1) % 2 !== 0) {
     throw new KernelError(`siluMul: gateUp is ${described(gateUp)}; expected [T, 2F]`);
@@ -59,7 +59,7 @@ export function siluMul(gateUp: Tensor, dtype: ResultDtype): Tensor {
     kernel: 'elementwise/silu_mul',
     constants: { OUT_F16: dtype === 'f16' },
     bindings: [gateUp, y],
-    params: { tokens, dim },
+    params: { tokens, dim, scale },
     workgroups: perWord(y),
   });
   return y;

@@ -5,8 +5,10 @@ import { KernelError } from '../tensor/errors.ts';
 import { rowRanges } from '../tensor/row_ranges.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 
-/** What happens to a product before it is stored: `residual + gamma * activation(product + bias)`. */
+/** What happens to a product before it is stored: `residual + gamma * activation(scale * product + bias)`. */
 export interface LinearOptions {
+  /** Undoes a scale that x was stored with; 1 unless given. */
+  readonly scale?: number;
   /** [N] f32. */
   readonly bias?: Tensor;
   readonly activation?: Activation;
@@ -57,7 +59,7 @@ function chooseVariant(device: Device, x: { m: number; k: number; dtype: Dtype }
 }
 
 /**
- * A linear layer: `out[..., n] = residual + gamma * activation(sum_k x[..., k] * weight[n, k] + bias)`.
+ * A linear layer: `out[..., n] = residual + gamma * activation(scale * sum_k x[..., k] * weight[n, k] + bias)`.
  * @param x [..., K] f32 or f16
  * @param weight [N, K] (or any shape whose first dimension is N) f32, f16 or bf16; larger than the device's binding limit is fine
  * @returns [..., N]
@@ -102,7 +104,7 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
       label: `matmul/${variant} ${n}x${k}`,
       constants: { ...constants, ...tiling.constants },
       bindings: [x, range.tensor, bias ?? x, gamma ?? x, residual ?? x, out],
-      params: { M: m, N: rows, K: k, column0: range.start, columns: n },
+      params: { M: m, N: rows, K: k, column0: range.start, columns: n, scale: options.scale ?? 1 },
       workgroups: tiling.workgroups,
     });
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { ATTENTION_VARIANTS, attention } from '../../src/kernels/attention.ts';
+import { ATTENTION_VARIANTS, attention, attentionSupports } from '../../src/kernels/attention.ts';
 import { heads } from '../../src/kernels/heads.ts';
 import { relativeL2 } from '../compare.ts';
 import { useDevice } from '../device.ts';
@@ -22,6 +22,8 @@ interface Case {
 const cases: Case[] = [
   { queries: 1, keys: 1, heads: 1, kvHeads: 1, dim: 2, segments: 1, causal: true },
   { queries: 1, keys: 77, heads: 4, kvHeads: 2, dim: 32, segments: 1, causal: true },
+  { queries: 1, keys: 700, heads: 4, kvHeads: 1, dim: 256, segments: 1, causal: true },
+  { queries: 1, keys: 16500, heads: 2, kvHeads: 2, dim: 8, segments: 1, causal: true },
   { queries: 33, keys: 33, heads: 4, kvHeads: 1, dim: 12, segments: 3, causal: false },
   { queries: 65, keys: 130, heads: 2, kvHeads: 2, dim: 72, segments: 1, causal: true },
   { queries: 40, keys: 129, heads: 4, kvHeads: 4, dim: 64, segments: 2, causal: false },
@@ -46,15 +48,17 @@ describe.each(ATTENTION_VARIANTS)('attention %s', (variant) => {
         heads(uploadAs(device(), values, [values.length], dtype), { tokens: values.length / (count * dim), heads: count, dim, tokenStride: count * dim });
       const operands = [view(q, shape.heads, qDtype), view(k, kvHeads, kvDtype), view(v, kvHeads, kvDtype)] as const;
       for (const dtype of ['f32', 'f16'] as const) {
+        if (!attentionSupports(variant, operands[0], operands[1])) continue;
         const out = attention(...operands, { scale, causal, segments, dtype, variant });
         expect(out.shape).toEqual([segments * queries, shape.heads * dim]);
-        expect(relativeL2(await readValues(out), expected)).toBeLessThan(dtype === 'f32' ? 2e-6 : 1e-3);
+        // Sums over many keys whose values cancel lose digits relative to the little that is left.
+        expect(relativeL2(await readValues(out), expected)).toBeLessThan(dtype === 'f32' ? Math.max(2e-6, 2e-7 * Math.sqrt(keys)) : 1e-3);
       }
     }
   });
 
   it('reads strided views: queries, keys and values inside one fused projection', async () => {
-    const [tokens, count, dim] = [37, 3, 16];
+    const [tokens, count, dim] = [variant === 'decode' ? 1 : 37, 3, 16];
     const packed = new Random(9).normal(tokens * 3 * count * dim);
     const tensor = uploadAs(device(), packed, [tokens, 3 * count * dim]);
     const part = (i: number) => heads(tensor, { tokens, heads: count, dim, tokenStride: 3 * count * dim, offset: i * count * dim });
@@ -65,9 +69,11 @@ describe.each(ATTENTION_VARIANTS)('attention %s', (variant) => {
   });
 
   it('survives scores whose exponentials would overflow', async () => {
-    const make = (value: number) => heads(uploadAs(device(), new Float32Array(40 * 8).fill(value), [40, 8]), { tokens: 40, heads: 1, dim: 8, tokenStride: 8 });
-    const out = await readValues(attention(make(300), make(300), make(2), { variant }));
-    expect(relativeL2(out, new Float32Array(40 * 8).fill(2))).toBeLessThan(1e-6);
+    const queries = variant === 'decode' ? 1 : 40;
+    const make = (value: number, tokens: number) =>
+      heads(uploadAs(device(), new Float32Array(tokens * 8).fill(value), [tokens, 8]), { tokens, heads: 1, dim: 8, tokenStride: 8 });
+    const out = await readValues(attention(make(300, queries), make(300, 40), make(2, 40), { variant }));
+    expect(relativeL2(out, new Float32Array(queries * 8).fill(2))).toBeLessThan(1e-6);
   });
 });
 

@@ -35,7 +35,7 @@ describe.each(MATMUL_VARIANTS)('matmul %s', (variant) => {
   });
 
   it.each(['none', 'gelu_erf', 'gelu_tanh', 'silu'] as Activation[])(
-    'applies bias, %s, gamma and residual',
+    'applies scale, bias, %s, gamma and residual',
     async (activation) => {
       const [m, n, k] = [3, 70, 40];
       const xDtype = variant === 'subgroup_matrix' ? 'f16' : 'f32';
@@ -50,7 +50,7 @@ describe.each(MATMUL_VARIANTS)('matmul %s', (variant) => {
       ];
       x.set(quantise(x, xDtype));
       w.set(quantise(w, xDtype));
-      const expected = linearReference(x, w, [m, n, k], { bias, gamma, residual, activation });
+      const expected = linearReference(x.map((value) => value / 2), w, [m, n, k], { bias, gamma, residual, activation });
       const tensors = {
         bias: uploadAs(device(), bias, [n]),
         gamma: uploadAs(device(), gamma, [n]),
@@ -60,6 +60,7 @@ describe.each(MATMUL_VARIANTS)('matmul %s', (variant) => {
         const out = linear(uploadAs(device(), x, [m, k], xDtype), uploadAs(device(), w, [n, k]), {
           ...tensors,
           activation,
+          scale: 0.5,
           variant,
           dtype,
         });

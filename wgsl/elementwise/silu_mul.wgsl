@@ -1,4 +1,4 @@
-// y[t, f] = silu(gate_up[t, f]) * gate_up[t, dim + f]
+// y[t, f] = scale * silu(gate_up[t, f]) * gate_up[t, dim + f]
 //
 // gate_up  [tokens, 2 * dim]  f32: the gate's columns, then the up projection's
 // y        [tokens, dim]      f32 or f16 (OUT_F16; dim even then), saturating in f16
@@ -13,6 +13,7 @@ const OUT_F16: bool = false;
 struct Params {
   tokens: u32,
   dim: u32,
+  scale: f32,
 }
 
 @group(0) @binding(0) var<storage, read> gate_up: array<f32>;
@@ -20,7 +21,7 @@ struct Params {
 
 fn product(i: u32) -> f32 {
   let gate = i / params.dim * 2u * params.dim + i % params.dim;
-  return silu(gate_up[gate]) * gate_up[gate + params.dim];
+  return params.scale * silu(gate_up[gate]) * gate_up[gate + params.dim];
 }
 
 @compute @workgroup_size(256)

@@ -1,5 +1,5 @@
 // The end that all matmul variants share: what happens to an accumulated product before it is stored.
-//   value = residual + gamma * activation(value + bias)      each part only if its constant says so
+//   value = residual + gamma * activation(params.scale * value + bias)      each part only if its constant says so
 // bias, gamma: f32 [N]. residual: f32 [M, N]. out: [M, N], f32 or f16 (two columns a word).
 // Columns are those of the whole weight: a weight larger than a binding arrives in row ranges, from params.column0 on.
 #include "common/dtype.wgsl"
@@ -17,6 +17,7 @@ struct Params {
   K: u32,
   column0: u32,
   columns: u32,
+  scale: f32,
 }
 
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
@@ -26,7 +27,7 @@ struct Params {
 
 // column: of the whole weight. params.columns is the width of out, params.N the rows of w that are bound.
 fn finish(row: u32, column: u32, product: f32) -> f32 {
-  var value = product;
+  var value = product * params.scale;
   if HAS_BIAS {
     value += bias[column];
   }

@@ -15,13 +15,16 @@ export interface GenerateOptions {
   readonly sampling?: Sampling | undefined;
   readonly signal?: AbortSignal | undefined;
   readonly onPhase?: ((phase: Phase | 'decode') => void) | undefined;
+  /** Steps that are recorded before their predecessor's token has come back to the CPU: 4, or 1 on a software GPU, unless given. */
+  readonly stepsInFlight?: number | undefined;
 }
 
 /** Why a generation ended. */
 export type FinishReason = 'stop' | 'length' | 'interrupted';
 
-/** Steps that are recorded before their predecessor's token has come back to the CPU. A software GPU runs on the CPU and only wastes steps. */
+/** A GPU never waits for the CPU at this depth. A software GPU runs on the CPU, where steps recorded beyond the end are wasted work. */
 const STEPS_IN_FLIGHT = 4;
+const SOFTWARE_STEPS_IN_FLIGHT = 1;
 
 /** The last row of [T, d] as [1, d]. */
 function lastRow(x: Tensor): Tensor {
@@ -49,7 +52,7 @@ export async function* generate(
     throw new InputError(`the prompt has ${promptLength} tokens; this model's context holds ${context}`);
   }
   const steps = Math.min(options.maxNewTokens, context - promptLength);
-  const depth = device.opened.isSoftware ? 1 : STEPS_IN_FLIGHT;
+  const depth = options.stepsInFlight ?? (device.opened.isSoftware ? SOFTWARE_STEPS_IN_FLIGHT : STEPS_IN_FLIGHT);
   const cache = new Cache(device, config.text, model.precision, promptLength + steps + depth);
   const sampler = new Sampler(device, config.text.vocab_size, input.inputIds, options.sampling);
   const angles = rotaryAngles(config);
@@ -58,10 +61,11 @@ export async function* generate(
   const tables = device.upload(rotaryTable(positions, config.text), [steps + depth, angles, 2], 'f32', true);
   const table = device.persistent([1, angles, 2], 'f32');
   const inFlight: Promise<Int32Array>[] = [];
+  let token: Tensor | undefined;
 
   try {
     const normed = await model.prefill(input, cache, { onPhase });
-    let token = device.tidy(() => sampler.choose(text.logits(lastRow(normed)), 0));
+    token = device.tidy(() => sampler.choose(text.logits(lastRow(normed)), 0));
     device.dispose(normed);
     inFlight.push(device.readInt32(token));
 
@@ -73,7 +77,7 @@ export async function* generate(
       if (signal?.aborted) return 'interrupted';
       for (let step = produced + inFlight.length + 1; step < steps && inFlight.length < depth; step++) {
         device.copy(tables, (step - 1) * 2 * angles, table, 0, 2 * angles);
-        const previous = token;
+        const previous: Tensor = token;
         token = device.tidy(() => sampler.choose(text.logits(text.forward(text.embed(previous), table, cache)), step));
         device.dispose(previous);
         inFlight.push(device.readInt32(token));
@@ -82,6 +86,7 @@ export async function* generate(
     return 'length';
   } finally {
     await Promise.allSettled(inFlight);
+    if (token !== undefined) device.dispose(token);
     sampler.destroy();
     for (const tensor of [tables, table]) device.destroyTensor(tensor);
     cache.destroy();

@@ -11,20 +11,27 @@ import type { Cache, DeltaState, KeyValueState } from './cache.ts';
 import { type Qwen35TextConfig, rotaryDim } from './config.ts';
 import { GatedDeltaNet } from './delta_net.ts';
 
+/** The product inside the MLP may exceed what f16 holds, so it is stored this much smaller: up to a million, and exactly so. */
+const INNER_SCALE = 1 / 16;
+
 /** SwiGLU: `down_proj(silu(gate_proj x) * up_proj x)`. */
 export class MLP {
   readonly gate_up_proj: Tensor;
   readonly down_proj: Tensor;
 
-  constructor(weights: Weights, { hidden_size, intermediate_size }: Qwen35TextConfig) {
+  constructor(
+    weights: Weights,
+    { hidden_size, intermediate_size }: Qwen35TextConfig,
+    readonly precision: Precision,
+  ) {
     const shape = [intermediate_size, hidden_size];
     this.gate_up_proj = weights.stack(['gate_proj.weight', 'up_proj.weight'], shape, shape);
     this.down_proj = weights.matrix('down_proj.weight', [hidden_size, intermediate_size]);
   }
 
   forward(x: Tensor, residual: Tensor): Tensor {
-    // The product may exceed what f16 holds: it stays f32.
-    return linear(siluMul(linear(x, this.gate_up_proj), 'f32'), this.down_proj, { residual });
+    const inner = siluMul(linear(x, this.gate_up_proj), this.precision.operand, INNER_SCALE);
+    return linear(inner, this.down_proj, { residual, scale: 1 / INNER_SCALE });
   }
 }
 
@@ -54,7 +61,7 @@ export class DecoderLayer {
     this.mixer = isLinear
       ? new GatedDeltaNet(weights.at('linear_attn'), config, precision)
       : new GatedAttention(weights.at('self_attn'), config, precision);
-    this.mlp = new MLP(weights.at('mlp'), config);
+    this.mlp = new MLP(weights.at('mlp'), config, precision);
   }
 
   forward(h: Tensor, state: ForwardState): Tensor {

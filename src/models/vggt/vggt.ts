@@ -18,6 +18,7 @@ export interface VggtOptions {
 
 /** VGGT from a checkpoint of its own. Close it to free its GPU memory. */
 export class VGGT {
+  readonly device: Device;
   readonly aggregator: Aggregator;
   readonly #weights: Weights;
 
@@ -27,6 +28,7 @@ export class VGGT {
     { dtype, attention }: VggtOptions,
   ) {
     this.#weights = weights;
+    this.device = weights.device;
     this.aggregator = new Aggregator(weights.at('aggregator'), config, precisionOf(dtype, attention));
   }
 

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Installs what is missing to run here: the npm packages of package-lock.json and, where no GPU can be used, Mesa's software Vulkan.
+# Does nothing where both are there. npm packages' own install scripts are not run: none of them is needed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+command -v node >/dev/null || { echo "Node 20.19 or newer is needed: https://nodejs.org" >&2; exit 1; }
+node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 19) ? 0 : 1)' \
+  || { echo "Node 20.19 or newer is needed; this is $(node --version)" >&2; exit 1; }
+
+if [ ! -e node_modules/.package-lock.json ] || [ node_modules/.package-lock.json -ot package-lock.json ]; then
+  echo "installing npm packages" >&2
+  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2
+fi
+
+if ! node --import tsx scripts/find-adapter.ts; then
+  echo "no usable GPU was found: installing Mesa's software Vulkan" >&2
+  bash scripts/install-software-vulkan.sh
+  node --import tsx scripts/find-adapter.ts
+fi
