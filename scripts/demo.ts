@@ -18,7 +18,7 @@ interface Question {
 }
 
 /** Kinds of questions, in the order in which they are asked. */
-const TASKS = ['count', 'closer', 'left_right', 'distance', 'front_behind', 'describe', 'which_frame', 'camera_moved'];
+const TASKS = ['count', 'closer', 'left_right', 'distance', 'front_behind', 'describe', 'frame_closer', 'camera_moved'];
 
 const folder = fileURLToPath(new URL('../nano/', import.meta.url));
 const all = readFileSync(`${folder}eval.jsonl`, 'utf8')
@@ -34,7 +34,8 @@ await withDevice(async (device) => {
   console.log(device.opened.isSoftware ? 'The first question also compiles the kernels.\n' : '');
   for (const { images, frame_index, thinking, question, expected } of questions) {
     console.log(`${images.map((name) => `nano/images/${name}`).join(' and ')}\n  ${question}`);
-    process.stdout.write('  > ');
+    // The prompt of a thinking model ends with the opening tag.
+    process.stdout.write(thinking ? '  > <think> ' : '  > ');
     const asked = performance.now();
     const pictures = await Promise.all(images.map((name) => decodeImage(`${folder}images/${name}`)));
     const { input } = await prepareInput(loaded, {

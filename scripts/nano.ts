@@ -1,12 +1,13 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { decodeImage } from '../src/io/image.ts';
 import type { LoadedModel, LoadOptions } from '../src/models/load.ts';
 import { prepareInput } from '../src/models/prepare.ts';
 import { generate } from '../src/models/qwen3_5/generate.ts';
 
 /** Folder of the trained checkpoint, its questions and their pictures. */
-export const NANO = new URL('../nano', import.meta.url).pathname;
+export const NANO = fileURLToPath(new URL('../nano', import.meta.url));
 
 /** What PyTorch answered in float32 (nano/README.md). */
 export interface NanoReference {
@@ -83,6 +84,6 @@ export async function askNano(loaded: LoadedModel, question: NanoQuestion): Prom
   const stopTokens = loaded.generation.eos_token_ids;
   const ids: number[] = [];
   for await (const id of generate(loaded.model, input, { maxNewTokens: MAX_NEW_TOKENS, stopTokens })) ids.push(id);
-  const text = await loaded.tokenizer.decode(ids, { skipSpecialTokens: true });
+  const text = loaded.tokenizer.decode(ids, { skipSpecialTokens: true });
   return { ids, text, promptTokens: input.inputIds.length };
 }

@@ -35,10 +35,10 @@ def main() -> None:
     torch.backends.cuda.matmul.allow_tf32 = False
     ids = torch.randint(10, 700, (args.tokens,), generator=torch.Generator().manual_seed(3))
     hidden, logits = run(args.checkpoint, ids, torch.float32)
-    tensors = {"input_ids": ids.int(), "argmax": logits.argmax(-1).int(), "logits_last": logits[-1].contiguous(), "logits_tail": logits[-8:].contiguous()}
+    tensors = {"input_ids": ids.int(), "argmax": logits.argmax(-1).int(), "logits_last": logits[-1].clone(), "logits_tail": logits[-8:].clone()}
     for i, h in enumerate(hidden):
-        tensors[f"layer.{i}.hidden.head"] = h[:4].contiguous()
-        tensors[f"layer.{i}.hidden.tail"] = h[-4:].contiguous()
+        tensors[f"layer.{i}.hidden.head"] = h[:4].clone()
+        tensors[f"layer.{i}.hidden.tail"] = h[-4:].clone()
     save_file(tensors, args.out)
     hidden16, logits16 = run(args.checkpoint, ids, torch.bfloat16)
     top = logits.topk(2, -1).values

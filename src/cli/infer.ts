@@ -8,6 +8,7 @@ import type { Device } from '../tensor/device.ts';
 import { type Answer, answer } from './generation.ts';
 import { figures, type InferTimings, resultJson } from './infer_result.ts';
 import { INTERRUPTED, withInterrupt } from './interrupt.ts';
+import { isVggt } from './model_kind.ts';
 import { checkWritable, writeTextFile } from './output_file.ts';
 import { Progress } from './progress.ts';
 import { readPrompt } from './prompt_text.ts';
@@ -144,6 +145,11 @@ async function infer(flags: InferFlags): Promise<number> {
   const output = new StandardOutput();
   const prompt = await readPrompt(flags.prompt);
   const path = await findModel(flags.modelPath, progress);
+  if (await isVggt(path)) {
+    throw new InputError(
+      `${path}: expected a SpatialStack or Qwen3.5 checkpoint, found a VGGT, which answers no questions.`,
+    );
+  }
   const readingStart = performance.now();
   const images = await readVisuals(flags);
   const reading = performance.now() - readingStart;
@@ -163,7 +169,9 @@ async function infer(flags: InferFlags): Promise<number> {
       geometryPreprocessing: '518',
     });
     const preprocess = reading + performance.now() - prepareStart;
-    progress.line(`prompt: ${input.inputIds.length} tokens, ${images.length} ${images.length === 1 ? 'picture' : 'pictures'}`);
+    progress.line(
+      `prompt: ${input.inputIds.length} tokens, ${images.length} ${images.length === 1 ? 'picture' : 'pictures'}`,
+    );
 
     const result = await generateVisibly(loaded, input, flags, output, progress);
     const timings: InferTimings = { load: loadMs, preprocess, ...result.timings };

@@ -13,6 +13,7 @@ import { estimateMemory } from './memory_estimate.ts';
 import { isVggt } from './model_kind.ts';
 import { Progress } from './progress.ts';
 import { findModel, withDevice } from './session.ts';
+import { StandardOutput } from './standard_output.ts';
 import { dtype, nonEmpty, wholeNumber } from './values.ts';
 
 interface InfoFlags {
@@ -79,7 +80,7 @@ async function info(flags: InfoFlags): Promise<number> {
       if (model.config !== undefined)
         lines.push('', ...(await describeMemory(device.opened, path, model.config, flags)));
     }
-    process.stdout.write(`${lines.join('\n')}\n`);
+    new StandardOutput().write(`${lines.join('\n')}\n`);
     return 0;
   });
 }

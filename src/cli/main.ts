@@ -52,6 +52,8 @@ function oneSentence(message: string): string {
 
 async function main(): Promise<void> {
   let code = 0;
+  // Progress that nobody reads is no reason to stop.
+  process.stderr.on('error', () => undefined);
   try {
     await commandLine((result) => {
       code = result;

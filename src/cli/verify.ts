@@ -15,6 +15,7 @@ import { isVggt } from './model_kind.ts';
 import { checkWritable, createFolders } from './output_file.ts';
 import { Progress } from './progress.ts';
 import { findModel, nameOf, withDevice } from './session.ts';
+import { StandardOutput } from './standard_output.ts';
 import { dtype, nonEmpty } from './values.ts';
 
 interface VerifyFlags {
@@ -158,9 +159,8 @@ function printRows(rows: readonly ComparisonRow[], flags: VerifyFlags, device: D
     ...(Number.isFinite(logitAbsolute) ? [`logits within ${logitAbsolute}`] : []),
     `ids equal where the margin is over ${margin}`,
   ].join(', ');
-  process.stdout.write(`${lines.join('\n')}\n\n`);
-  process.stdout.write(
-    `${ok} ok, ${failed} failed, ${skipped} skipped; ${flags.dtype}: ${limits}; on ${device.opened.name}\n`,
-  );
+  const output = new StandardOutput();
+  output.write(`${lines.join('\n')}\n\n`);
+  output.write(`${ok} ok, ${failed} failed, ${skipped} skipped; ${flags.dtype}: ${limits}; on ${device.opened.name}\n`);
   return failed > 0 ? 1 : 0;
 }

@@ -1,8 +1,10 @@
 /** What Python means by a number, a word character and a rounded decimal, where JavaScript means something else. */
-import { pythonStrip } from '../io/python_strip.ts';
-
 /** The inside of a character class that matches what Python's `\s` does (not U+FEFF; U+001C to U+001F and U+0085 too). */
 export const SPACE = '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
+
+/** `float` strips all of that but U+001C to U+001F. */
+const FLOAT_SPACE = SPACE.replace('\\x1c-', '');
+const AROUND_FLOAT = new RegExp(`^[${FLOAT_SPACE}]+|[${FLOAT_SPACE}]+$`, 'g');
 
 /** The inside of a character class that matches Python's `\w`; for expressions with the `u` flag. */
 export const WORD = '\\p{L}\\p{N}_';
@@ -13,7 +15,7 @@ const SPECIAL = /^([+-]?)(inf|infinity|nan)$/i;
 
 /** Python's `float(text)`: digits of any script, `_` between digits, `nan` and `inf`; `undefined` where it raises ValueError. */
 export function pythonFloat(text: string): number | undefined {
-  const stripped = pythonStrip(text);
+  const stripped = text.replace(AROUND_FLOAT, '');
   const special = SPECIAL.exec(stripped);
   if (special !== null) {
     if (special[2]?.toLowerCase() === 'nan') return Number.NaN;

@@ -1,6 +1,7 @@
 /** What several benchmarks share: mean relative accuracy, the first option letter, means. */
-import type { Aggregate, Result } from './task.ts';
+
 import { linspace } from './python.ts';
+import type { Aggregate, Result } from './task.ts';
 
 /** The name under which mean relative accuracy is stored in a document. */
 export const MRA = 'MRA:.5:.95:.05';

@@ -1,5 +1,11 @@
 import { InputError } from '../io/errors.ts';
-import type { Checkpoint, SafetensorsDtype, TensorEntry } from '../io/safetensors.ts';
+import {
+  type Checkpoint,
+  SAFETENSORS_BYTES,
+  type SafetensorsDtype,
+  type TensorEntry,
+  toFloat32,
+} from '../io/safetensors.ts';
 import type { Device } from '../tensor/device.ts';
 import { DTYPE_BYTES, type Dtype, elementCount } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -10,10 +16,14 @@ export type LoadProgress = (loaded: number, total: number) => void;
 
 const GPU_DTYPE: Partial<Record<SafetensorsDtype, Dtype>> = { F32: 'f32', F16: 'f16', BF16: 'bf16' };
 
+/** Bytes of a file that are converted at once, a multiple of every element size, and how many may wait in the GPU's queue. */
+const CONVERTED_BYTES = 4 * 1024 * 1024;
+const QUEUED_BYTES = 64 * 1024 * 1024;
+
 interface Converted {
   readonly entry: TensorEntry;
-  /** Receives the values, widened to f32. */
-  readonly accept: (values: Float32Array) => void;
+  /** Receives the values in pieces, widened to f32, each with the index of its first value. */
+  readonly accept: (values: Float32Array, first: number) => void;
 }
 
 /** What the scopes of one checkpoint share: everything declared but not yet read. */
@@ -73,7 +83,8 @@ export class Weights {
     for (const entry of entries) {
       const offset = target.offset + start * DTYPE_BYTES[dtype];
       if (raw) this.plan.raw.push({ entry, buffer: target.storage.buffer, offset });
-      else this.plan.converted.push({ entry, accept: (values) => this.#write(target, offset, values) });
+      else
+        this.plan.converted.push({ entry, accept: (values, first) => this.#write(target, offset + 4 * first, values) });
       start += elementCount(entry.shape);
     }
     return target;
@@ -92,7 +103,7 @@ export class Weights {
     let start = 0;
     for (const entry of entries) {
       const offset = target.offset + start * 4;
-      this.plan.converted.push({ entry, accept: (values) => this.#write(target, offset, values) });
+      this.plan.converted.push({ entry, accept: (values, first) => this.#write(target, offset + 4 * first, values) });
       start += elementCount(entry.shape);
     }
     return target;
@@ -102,7 +113,7 @@ export class Weights {
   host(name: string, shape: readonly number[]): Float32Array {
     const entry = this.#entry(name, shape);
     const values = new Float32Array(elementCount(shape));
-    this.plan.converted.push({ entry, accept: (read) => values.set(read) });
+    this.plan.converted.push({ entry, accept: (read, first) => values.set(read, first) });
     return values;
   }
 
@@ -120,12 +131,28 @@ export class Weights {
       loaded += bytes;
       onProgress?.(loaded, total);
     };
-    for (const { entry, accept } of converted.splice(0)) {
-      accept(await this.checkpoint.readFloat32(entry.name));
-      advance(entry.byteLength);
-    }
+    await this.#loadConverted(converted.splice(0), advance);
     await uploadRaw(this.device, this.checkpoint, raw.splice(0), advance);
     await this.device.finish();
+  }
+
+  /** Reads tensors piece by piece through the CPU. */
+  async #loadConverted(converted: readonly Converted[], onPiece: (bytes: number) => void): Promise<void> {
+    let queued = 0;
+    for (const { entry, accept } of converted) {
+      const buffer = new Uint8Array(Math.min(CONVERTED_BYTES, entry.byteLength));
+      for (let start = 0; start < entry.byteLength; start += buffer.length) {
+        const bytes = buffer.subarray(0, entry.byteLength - start);
+        await this.checkpoint.read(entry, bytes, start);
+        const values = toFloat32(bytes, entry.dtype);
+        accept(values, start / SAFETENSORS_BYTES[entry.dtype]);
+        onPiece(bytes.length);
+        queued += values.byteLength;
+        if (queued < QUEUED_BYTES) continue;
+        await this.device.finish(); // what was written waits in host memory until the GPU has copied it
+        queued = 0;
+      }
+    }
   }
 
   /** Frees the GPU memory of everything declared. */

@@ -1,21 +1,13 @@
 // What all variants of the convolution share: sizes, where a tap of the kernel lies, and what happens to a sum before it is stored.
 //   out[s, oy, ox, o] = addend + act_r(residual) + act(bias[o] + sum over ky, kx, c of act_i(x[s, iy, ix, c]) * w[o, ky, kx, c])
-//   iy = STRIDE * oy + ky - pad_top,  ix = STRIDE * ox + kx - pad_left,  zero outside of the picture;  each act is ReLU or nothing
+//   iy = stride * oy + ky - pad_top,  ix = stride * ox + kx - pad_left,  zero outside of the picture;  each act is ReLU or nothing
 // The convolution is a matrix product (implicit GEMM; Chellapilla, Puri and Simard 2006, without storing the unrolled picture): a row for each
 // pixel of the result, a column for each of its channels, and a sum over taps and channels.
-// x: [S, height, width, channels], channels last. w: [out_channels, KERNEL, KERNEL, channels]. bias: f32 [out_channels].
+// x: [S, height, width, channels], channels last. w: [out_channels, kernel, kernel, channels]. bias: f32 [out_channels].
 // residual, addend: f32 like out. out: [S, out_height, out_width, out_channels] f32 or f16. out_channels is a multiple of 4.
 #include "common/dtype.wgsl"
 #include "common/grid.wgsl"
 
-const KERNEL: u32 = 3u;
-const STRIDE: u32 = 1u;
-const HAS_BIAS: bool = false;
-const INPUT_RELU: bool = false;
-const RELU: bool = false;
-const HAS_RESIDUAL: bool = false;
-const RESIDUAL_RELU: bool = false;
-const HAS_ADDEND: bool = false;
 const OUT_F16: bool = false;
 
 struct Params {
@@ -28,6 +20,22 @@ struct Params {
   out_channels: u32,
   pad_top: u32,
   pad_left: u32,
+  kernel: u32,
+  stride: u32,
+  flags: u32,
+}
+
+// Bits of params.flags. They are no constants: a model uses many combinations, each would have to be compiled, and next to the product a uniform
+// branch costs nothing.
+const HAS_BIAS: u32 = 1u;
+const INPUT_RELU: u32 = 2u;
+const RELU: u32 = 4u;
+const HAS_RESIDUAL: u32 = 8u;
+const RESIDUAL_RELU: u32 = 16u;
+const HAS_ADDEND: u32 = 32u;
+
+fn has(flag: u32) -> bool {
+  return (params.flags & flag) != 0u;
 }
 
 @group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
@@ -50,8 +58,8 @@ fn origin(pixel: u32) -> Origin {
   let row = pixel / params.out_width;
   return Origin(
     row / params.out_height * params.height,
-    i32(row % params.out_height * STRIDE) - i32(params.pad_top),
-    i32(pixel % params.out_width * STRIDE) - i32(params.pad_left),
+    i32(row % params.out_height * params.stride) - i32(params.pad_top),
+    i32(pixel % params.out_width * params.stride) - i32(params.pad_left),
   );
 }
 
@@ -72,17 +80,17 @@ fn store_quad(pixel: u32, channel: u32, sum: vec4<f32>) {
     return;
   }
   var value = sum;
-  if HAS_BIAS {
+  if has(HAS_BIAS) {
     value += bias[channel >> 2u];
   }
-  if RELU {
+  if has(RELU) {
     value = max(value, vec4<f32>());
   }
   let quad = (pixel * params.out_channels + channel) >> 2u;
-  if HAS_RESIDUAL {
-    value += select(residual[quad], max(residual[quad], vec4<f32>()), RESIDUAL_RELU);
+  if has(HAS_RESIDUAL) {
+    value += select(residual[quad], max(residual[quad], vec4<f32>()), has(RESIDUAL_RELU));
   }
-  if HAS_ADDEND {
+  if has(HAS_ADDEND) {
     value += addend[quad];
   }
   if OUT_F16 {

@@ -38,14 +38,14 @@ fn load_x(at: Origin, ky: u32, kx: u32, channel: u32) -> vec4<f32> {
     return vec4<f32>();
   }
   let value = x[(tap_index(at, ky, kx) + channel) >> 2u];
-  return select(value, max(value, vec4<f32>()), INPUT_RELU);
+  return select(value, max(value, vec4<f32>()), has(INPUT_RELU));
 }
 
 fn load_w(column: u32, tap: u32, channel: u32) -> vec4<f32> {
   if channel >= params.channels || column >= params.out_channels {
     return vec4<f32>();
   }
-  return w[((column * KERNEL * KERNEL + tap) * params.channels + channel) >> 2u];
+  return w[((column * params.kernel * params.kernel + tap) * params.channels + channel) >> 2u];
 }
 
 @compute @workgroup_size(256)
@@ -64,6 +64,7 @@ fn main(
   let lane_x = thread % LANES_X;
   let lane_y = thread / LANES_X;
 
+  let taps = params.kernel * params.kernel;
   var tap = 0u;
   var channel0 = 0u;
 #repeat i X_LOADS
@@ -81,7 +82,7 @@ fn main(
 #end
 #end
 
-  while tap < KERNEL * KERNEL {
+  while tap < taps {
 #repeat i X_LOADS
     x_tile[place(x_row_$i, thread % 4u)] = x_next_$i;
 #end
@@ -96,9 +97,9 @@ fn main(
       channel0 = 0u;
       tap++;
     }
-    if tap < KERNEL * KERNEL {
-      let ky = tap / KERNEL;
-      let kx = tap % KERNEL;
+    if tap < taps {
+      let ky = tap / params.kernel;
+      let kx = tap % params.kernel;
 #repeat i X_LOADS
       x_next_$i = load_x(x_at_$i, ky, kx, channel0 + thread % 4u * 4u);
 #end

@@ -36,7 +36,7 @@ export const cvbench: Task = {
   /** The original really says "video", although there is one picture. */
   prompt(doc) {
     const options = textsColumn(doc, 'choices').map((choice, i) => `${optionLetter(i)}. ${choice}`);
-    const lines = ['These are frames of a video.', textColumn(doc, 'question'), 'Options:', ...options];
+    const lines = ['These are frames of a video.', textColumn(doc, 'question'), 'Options:', options.join('\n')];
     return [...lines, PROMPTS.mca_post_prompt].join('\n');
   },
 

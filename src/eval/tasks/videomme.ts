@@ -97,15 +97,16 @@ export const videomme: Task = {
       llava_vid: { pre_prompt: '', post_prompt: 'The best answer is:' },
       xcomposer2_4khd: {
         pre_prompt: '[UNUSED_TOKEN_146]user\n',
-        post_prompt:
-          ' Answer this question with A, B, C, or D.[UNUSED_TOKEN_145]\n[UNUSED_TOKEN_146]assistant\n',
+        post_prompt: ' Answer this question with A, B, C, or D.[UNUSED_TOKEN_145]\n[UNUSED_TOKEN_146]assistant\n',
       },
     },
   }),
   shuffles: false,
 
   prompt: (doc) =>
-    [QUESTION_HEAD, textColumn(doc, 'question'), ...textsColumn(doc, 'options'), PROMPTS.post_prompt].join('\n'),
+    [QUESTION_HEAD, textColumn(doc, 'question'), textsColumn(doc, 'options').join('\n'), PROMPTS.post_prompt].join(
+      '\n',
+    ),
 
   target: (doc) => textColumn(doc, 'answer'),
 

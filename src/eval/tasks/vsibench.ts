@@ -53,7 +53,7 @@ function vsibenchTask(name: string, processDocs: string): Task {
     prompt(doc) {
       const lines = ['These are frames of a video.', textColumn(doc, 'question')];
       if (isNumeric(doc)) return [...lines, PROMPTS.na_post_prompt].join('\n');
-      return [...lines, 'Options:', ...textsColumn(doc, 'options'), PROMPTS.mca_post_prompt].join('\n');
+      return [...lines, 'Options:', textsColumn(doc, 'options').join('\n'), PROMPTS.mca_post_prompt].join('\n');
     },
 
     target: (doc) => textColumn(doc, 'ground_truth'),

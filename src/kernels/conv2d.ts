@@ -1,0 +1,169 @@
+import type { Device } from '../tensor/device.ts';
+import { grid } from '../tensor/device.ts';
+import { KernelError } from '../tensor/errors.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+import { described, expectDtype, expectShape, type ResultDtype } from './checks.ts';
+import { permute } from './permute.ts';
+
+/** Rows and columns of zeros around the picture. */
+export interface Padding {
+  readonly top: number;
+  readonly bottom: number;
+  readonly left: number;
+  readonly right: number;
+}
+
+/** What surrounds the sum: `addend + residual + relu(conv(x) + bias)`. */
+export interface Conv2dOptions {
+  /** [O] f32. */
+  readonly bias?: Tensor;
+  /** Step of the kernel: 1 unless given. */
+  readonly stride?: 1 | 2;
+  /** The same on all sides if a number; 0 unless given. */
+  readonly padding?: number | Padding;
+  /** Replaces x by max(x, 0). */
+  readonly inputRelu?: boolean;
+  /** Replaces the sum by max(sum, 0). */
+  readonly relu?: boolean;
+  /** f32 like the result, added after `relu`. */
+  readonly residual?: Tensor;
+  /** Replaces the residual by max(residual, 0). */
+  readonly residualRelu?: boolean;
+  /** f32 like the result, added last. */
+  readonly addend?: Tensor;
+  readonly dtype?: ResultDtype;
+  /** `register` (f32 arithmetic) unless given; `subgroup_matrix` rounds the operands to f16. */
+  readonly variant?: Conv2dVariant;
+}
+
+/** The rungs of the ladder. */
+export const CONV2D_VARIANTS = ['register', 'subgroup_matrix'] as const;
+export type Conv2dVariant = (typeof CONV2D_VARIANTS)[number];
+
+/** Whether a variant can convolve pictures of this many channels on this device. */
+export function conv2dSupports(device: Device, variant: Conv2dVariant, channels: number): boolean {
+  return variant === 'register' ? channels % 4 === 0 : channels % 8 === 0 && device.multipliesMatrices;
+}
+
+/**
+ * Convolution with channels last, so that the channels of a pixel are read together, a 1x1 convolution is `linear` and a norm over channels is
+ * `layerNorm`: x [S, H, W, C] f32 (f16 too for `subgroup_matrix`), weight [O, C, k, k] f32, f16 or bf16 as PyTorch stores it; result [S, OH, OW, O] with
+ * OH = floor((H + top + bottom - k) / stride) + 1. C and O are multiples of 4. @throws KernelError
+ */
+export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): Tensor {
+  const { bias, stride = 1, residual, addend, dtype = 'f32', variant = 'register' } = options;
+  const { device } = x;
+  expectDtype('conv2d', 'x', x, 'f32', ...(variant === 'register' ? [] : (['f16'] as const)));
+  if (x.shape.length !== 4 || weight.shape.length !== 4 || weight.dim(1) !== x.dim(3) || weight.dim(2) !== weight.dim(3)) {
+    throw new KernelError(`conv2d: x ${described(x)} does not fit weight ${described(weight)}`);
+  }
+  const [frames, height, width, channels] = x.shape as [number, number, number, number];
+  const [outputs, , kernel] = weight.shape as [number, number, number];
+  const { top, bottom, left, right } = sides(options.padding ?? 0);
+  const outHeight = Math.floor((height + top + bottom - kernel) / stride) + 1;
+  const outWidth = Math.floor((width + left + right - kernel) / stride) + 1;
+  const shape = [frames, outHeight, outWidth, outputs];
+  if (outputs % 4 !== 0 || outHeight < 1 || outWidth < 1) {
+    throw new KernelError(`conv2d: x ${described(x)} by weight ${described(weight)} would give [${shape}]`);
+  }
+  const wantsMatrices = variant === 'subgroup_matrix';
+  if (!conv2dSupports(device, variant, channels) || (!wantsMatrices && dtype === 'f16')) {
+    throw new KernelError(`conv2d: variant ${variant} cannot convolve ${described(x)} to ${dtype} on this device`);
+  }
+  if (options.inputRelu && x.dtype === 'f16') throw new KernelError('conv2d: inputRelu needs x in f32');
+  if (bias !== undefined) expectShape('conv2d', 'bias', bias, [outputs]);
+  for (const [name, tensor] of Object.entries({ residual, addend })) {
+    if (tensor === undefined) continue;
+    expectDtype('conv2d', name, tensor, 'f32');
+    expectShape('conv2d', name, tensor, shape);
+  }
+
+  return device.tidy(() => {
+    // The product sums over taps, then channels: neighbouring channels lie side by side in x.
+    const taps = weight.reshape(outputs, channels, kernel * kernel);
+    const w = permute(taps, [0, 2, 1], wantsMatrices ? 'f16' : 'f32');
+    const out = device.tensor(shape, dtype);
+    const pixels = frames * outHeight * outWidth;
+    const tiling = wantsMatrices ? matrixTiling(device, pixels, outputs) : registerTiling(device, pixels, outputs);
+    device.run({
+      kernel: `conv2d/${variant}`,
+      label: `conv2d/${variant} ${kernel}x${kernel} ${channels} to ${outputs}`,
+      constants: {
+        OUT_F16: dtype === 'f16',
+        ...(wantsMatrices && { X_F16: x.dtype === 'f16' }),
+        ...tiling.constants,
+      },
+      bindings: [x, w, bias ?? x, residual ?? x, addend ?? x, out],
+      params: {
+        pixels,
+        height,
+        width,
+        channels,
+        out_height: outHeight,
+        out_width: outWidth,
+        out_channels: outputs,
+        pad_top: top,
+        pad_left: left,
+        kernel,
+        stride,
+        flags: flags(options),
+      },
+      workgroups: grid(tiling.workgroups),
+    });
+    return out;
+  });
+}
+
+/** Bits of `params.flags` in wgsl/conv2d/epilogue.wgsl. */
+function flags({ bias, inputRelu, relu, residual, residualRelu, addend }: Conv2dOptions): number {
+  const bits = [bias !== undefined, inputRelu, relu, residual !== undefined, residualRelu, addend !== undefined];
+  return bits.reduce((sum, isSet, bit) => sum + (isSet ? 2 ** bit : 0), 0);
+}
+
+function sides(padding: number | Padding): Padding {
+  if (typeof padding !== 'number') return padding;
+  return { top: padding, bottom: padding, left: padding, right: padding };
+}
+
+interface Tiling {
+  readonly constants: Record<string, number>;
+  readonly workgroups: number;
+}
+
+/** Large tiles reuse more of what they read; they are worth it when at least this many workgroups share the work. */
+const ENOUGH_WORKGROUPS = 120;
+
+function registerTiling(device: Device, pixels: number, outputs: number): Tiling {
+  const { isSoftware } = device.opened;
+  const tiles = [
+    { ROWS: 8, COLUMNS: 8, LANES_X: 16 },
+    { ROWS: 8, COLUMNS: 4, LANES_X: 16 },
+    { ROWS: 4, COLUMNS: 4, LANES_X: 16 },
+  ].map((tile) => {
+    // A wide tile over few channels would mostly compute nothing. A CPU compiles one small tile sooner and gains nothing from others.
+    const narrow = outputs <= 32 && !isSoftware ? { ...tile, COLUMNS: 4, LANES_X: 8 } : tile;
+    const [rows, columns] = [narrow.ROWS * (256 / narrow.LANES_X), narrow.COLUMNS * narrow.LANES_X];
+    const constants = { ...narrow, X_LOADS: rows / 64, W_LOADS: Math.ceil(columns / 64) };
+    return { constants, workgroups: Math.ceil(pixels / rows) * Math.ceil(outputs / columns) };
+  });
+  const smallest = tiles.at(-1)!;
+  if (isSoftware) return smallest;
+  return tiles.find(({ workgroups }) => workgroups >= ENOUGH_WORKGROUPS) ?? smallest;
+}
+
+function matrixTiling(device: Device, pixels: number, outputs: number): Tiling {
+  const shapes =
+    outputs <= 32
+      ? [{ ROWS: 2, COLUMNS: 2, GRID_ROWS: 4, GRID_COLUMNS: 1 }]
+      : [
+          { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 2 },
+          { ROWS: 2, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 2 },
+          { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2 },
+        ];
+  const tiles = shapes.map((tile) => ({
+    constants: { ...tile, SUBGROUP: device.opened.subgroupMinSize },
+    workgroups:
+      Math.ceil(pixels / (16 * tile.ROWS * tile.GRID_ROWS)) * Math.ceil(outputs / (16 * tile.COLUMNS * tile.GRID_COLUMNS)),
+  }));
+  return tiles.find(({ workgroups }) => workgroups >= ENOUGH_WORKGROUPS) ?? tiles.at(-1)!;
+}
