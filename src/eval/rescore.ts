@@ -2,8 +2,8 @@ import { join } from 'node:path';
 import { writeTextFile } from '../cli/output_file.ts';
 import { InputError } from '../io/errors.ts';
 import { show } from '../io/strict_json.ts';
-import { readTextFile } from '../io/text_file.ts';
 import { type Benchmark, findBenchmarks } from './benchmarks.ts';
+import { type JsonLine, readJsonLines } from './datasets/json_lines.ts';
 import type { Doc } from './document.ts';
 import {
   type BenchmarkRun,
@@ -40,7 +40,9 @@ export async function rescore(requests: readonly RescoreRequest[], outputDir: st
   const scored: { benchmark: Benchmark; lines: ScoredLine[] }[] = [];
   for (const benchmark of findBenchmarks(requests.map((request) => request.name))) {
     const { path } = requests.find((request) => request.name === benchmark.name)!;
-    scored.push({ benchmark, lines: scoreLines(benchmark, await readTextFile(path), path) });
+    const lines = await readJsonLines(path);
+    if (lines.length === 0) throw new InputError(`${path} must hold JSON lines, found none.`);
+    scored.push({ benchmark, lines: scoreLines(benchmark, lines) });
   }
 
   const document = resultsDocument(scored.map(benchmarkRun), {
@@ -71,35 +73,21 @@ interface ScoredLine extends ScoredSample {
   readonly task: Task;
 }
 
-function scoreLines(benchmark: Benchmark, text: string, path: string): ScoredLine[] {
+function scoreLines(benchmark: Benchmark, lines: readonly JsonLine[]): ScoredLine[] {
   const counts = new Map<Task, number>();
-  const scored: ScoredLine[] = [];
-  for (const [i, line] of text.split('\n').entries()) {
-    if (line.trim() === '') continue;
+  return lines.map(({ where, value: line }) => {
     try {
-      const { doc, response, task } = parseLine(benchmark, line);
+      const { doc } = line;
+      if (!isObject(doc)) throw new InputError(`doc must be an object, found ${show(doc)}.`);
+      const task = taskOf(benchmark, line, doc);
       const docId = counts.get(task) ?? 0;
       counts.set(task, docId + 1);
-      scored.push({ task, ...scoreSample(task, docId, doc, response, task.config.generation_kwargs) });
+      return { task, ...scoreSample(task, docId, doc, responseOf(line), task.config.generation_kwargs) };
     } catch (error) {
-      if (error instanceof InputError) throw new InputError(`${path} line ${i + 1}: ${error.message}`);
+      if (error instanceof InputError) throw new InputError(`${where}: ${error.message}`);
       throw error;
     }
-  }
-  if (scored.length === 0) throw new InputError(`${path} must hold JSON lines, found none.`);
-  return scored;
-}
-
-function parseLine(benchmark: Benchmark, text: string): { doc: Doc; response: string; task: Task } {
-  let line: unknown;
-  try {
-    line = JSON.parse(text);
-  } catch (error) {
-    throw new InputError(`expected JSON (${(error as Error).message}).`);
-  }
-  if (!isObject(line)) throw new InputError(`expected a JSON object, found ${show(line)}.`);
-  if (!isObject(line.doc)) throw new InputError(`doc must be an object, found ${show(line.doc)}.`);
-  return { doc: line.doc, response: responseOf(line), task: taskOf(benchmark, line, line.doc) };
+  });
 }
 
 /** A samples file keeps the model's text in `resps`, a list of lists. */

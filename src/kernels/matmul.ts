@@ -4,9 +4,23 @@ import { DTYPE_CODE, type Dtype } from '../tensor/dtype.ts';
 import { KernelError } from '../tensor/errors.ts';
 import { rowRanges } from '../tensor/row_ranges.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { siluMul } from './elementwise.ts';
+import { rmsNorm } from './rms_norm.ts';
+
+/** RMSNorm of x on its way into a product: x * rsqrt(mean(x^2) + eps) * (weightOffset + weight). */
+export interface InputNorm {
+  /** [K] f32. */
+  readonly weight: Tensor;
+  readonly eps: number;
+  readonly weightOffset: 0 | 1;
+  /** Dtype of the normalised x where it has to be stored. */
+  readonly dtype: 'f32' | 'f16';
+}
 
 /** What happens to a product before it is stored: `residual + gamma * activation(scale * product + bias)`. */
 export interface LinearOptions {
+  /** Normalises x first; for a few rows as part of the product. */
+  readonly norm?: InputNorm;
   /** Undoes a scale that x was stored with; 1 unless given. */
   readonly scale?: number;
   /** [N] f32. */
@@ -66,6 +80,11 @@ function chooseVariant(device: Device, x: { m: number; k: number; dtype: Dtype }
  */
 export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): Tensor {
   const device = x.device;
+  const { norm } = options;
+  if (norm !== undefined && ((options.variant ?? 'matvec') !== 'matvec' || !fitsMatvec(x, weight))) {
+    const { norm: _, ...rest } = options;
+    return device.tidy(() => linear(rmsNorm(x, norm.weight, norm), weight, rest));
+  }
   const n = weight.dim(0);
   const k = weight.size / n;
   const m = x.size / k;
@@ -100,15 +119,79 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
     const rows = range.tensor.dim(0);
     const tiling = tile(device, variant, m, rows);
     device.run({
-      kernel: `matmul/${variant}`,
+      kernel: variant === 'matvec' ? matvecKernel(device) : `matmul/${variant}`,
       label: `matmul/${variant} ${n}x${k}`,
-      constants: { ...constants, ...tiling.constants },
-      bindings: [x, range.tensor, bias ?? x, gamma ?? x, residual ?? x, out],
-      params: { M: m, N: rows, K: k, column0: range.start, columns: n, scale: options.scale ?? 1 },
+      constants: { ...constants, ...tiling.constants, ...(norm && { NORM: true }) },
+      bindings: [
+        x,
+        range.tensor,
+        bias ?? x,
+        gamma ?? x,
+        residual ?? x,
+        out,
+        ...(variant === 'matvec' ? [norm?.weight ?? x] : []),
+      ],
+      params: {
+        M: m,
+        N: rows,
+        K: k,
+        column0: range.start,
+        columns: n,
+        scale: options.scale ?? 1,
+        eps: norm?.eps ?? 0,
+        weight_offset: norm?.weightOffset ?? 0,
+      },
       workgroups: tiling.workgroups,
     });
   }
   return out;
+}
+
+/** Whether `matvec` takes x [..., K] by a weight [N, K]. */
+function fitsMatvec(x: Tensor, weight: Tensor): boolean {
+  const k = weight.size / weight.dim(0);
+  return matmulSupports(x.device, 'matvec', { m: x.size / k, k, dtype: x.dtype });
+}
+
+/**
+ * The first half of a SwiGLU: `scale * silu(gate x) * (up x)`, after an RMSNorm of x.
+ * @param x [T, K] f32
+ * @param gateUp [2F, K]: gate rows, then up rows
+ * @param dtype of the result where it is stored between products; a few rows come as f32
+ * @returns [T, F]
+ */
+export function swiglu(
+  x: Tensor,
+  gateUp: Tensor,
+  { norm, dtype, scale }: { norm: InputNorm; dtype: 'f32' | 'f16'; scale: number },
+): Tensor {
+  const { device } = x;
+  if (!fitsMatvec(x, gateUp) || rowRanges(gateUp).length > 1) {
+    return device.tidy(() => siluMul(linear(x, gateUp, { norm }), dtype, scale));
+  }
+  const [n, k] = gateUp.shape as [number, number];
+  const m = x.size / k;
+  const out = device.tensor([m, n / 2]);
+  const tiling = tile(device, 'matvec', m, n);
+  device.run({
+    kernel: matvecKernel(device),
+    label: `matmul/matvec swiglu ${n}x${k}`,
+    constants: {
+      ...tiling.constants,
+      X_DTYPE: DTYPE_CODE[x.dtype as 'f32'],
+      W_DTYPE: DTYPE_CODE[gateUp.dtype as 'bf16'],
+      NORM: true,
+      GATED: true,
+    },
+    bindings: [x, gateUp, x, x, x, out, norm.weight],
+    params: { M: m, N: n, K: k, column0: 0, columns: n / 2, scale, eps: norm.eps, weight_offset: norm.weightOffset },
+    workgroups: tiling.workgroups,
+  });
+  return out;
+}
+
+function matvecKernel(device: Device): string {
+  return device.has('subgroups') ? 'matmul/matvec_subgroups' : 'matmul/matvec';
 }
 
 interface Tiling {
@@ -146,10 +229,10 @@ function tile(device: Device, variant: MatmulVariant, m: number, n: number): Til
       };
     }
     case 'matvec': {
-      const pairs = n >= 4096 ? 2 : 1;
+      const slots = n >= 8192 ? 4 : 2;
       return {
-        constants: { ROWS: m, PAIRS: pairs, THREADS: device.opened.isSoftware ? 16 : 64 },
-        workgroups: grid(Math.ceil(n / (2 * pairs))),
+        constants: { ROWS: m, SLOTS: slots, THREADS: device.opened.isSoftware ? 16 : 128 },
+        workgroups: grid(Math.ceil(n / slots)),
       };
     }
   }

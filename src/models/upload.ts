@@ -64,5 +64,7 @@ export async function uploadRaw(
       staging?.destroy();
     }
   };
-  await Promise.all(Array.from({ length: CHUNKS_IN_FLIGHT }, worker));
+  // A worker that fails ends the others' iteration too; they finish their chunk before the caller may free the buffers.
+  const ended = await Promise.allSettled(Array.from({ length: CHUNKS_IN_FLIGHT }, worker));
+  for (const result of ended) if (result.status === 'rejected') throw result.reason;
 }

@@ -107,20 +107,17 @@ it('averages the members of blink_spatial with equal weight', () => {
 
 it('shows the pictures and videos that the original shows', () => {
   const visuals = (name: string, doc: object) => findBenchmarks([name])[0]!.tasks[0]!.visuals({ ...doc });
-  const [a, b] = [
-    { bytes: new Uint8Array([1]), path: null },
-    { bytes: null, path: 'b.png' },
-  ];
+  const [a, b] = [{ bytes: new Uint8Array([1]) }, { path: 'b.png' }];
   expect(visuals('vsibench', { dataset: 'scannet', scene_name: 'scene0664_00' })).toEqual([
     { video: ['scannet/scene0664_00.mp4'] },
   ]);
   expect(visuals('videomme', { videoID: 'x' })).toEqual([{ video: ['x.mp4', 'x.MP4', 'x.mkv'] }]);
-  expect(visuals('cvbench', { image: a })).toEqual([{ picture: a }]);
-  expect(visuals('blink_relative_depth', { image_1: a, image_2: null, image_3: b })).toEqual([
+  expect(visuals('cvbench', { image: { ...a, path: 'a.png' } })).toEqual([{ picture: a }]);
+  expect(visuals('blink_relative_depth', { image_1: a, image_2: null, image_3: { ...b, bytes: null } })).toEqual([
     { picture: a },
     { picture: b },
   ]);
-  expect(visuals('sparbench', { image: [a, b] })).toEqual([{ picture: a }, { picture: b }]);
+  expect(visuals('sparbench', { image: [a.bytes, b.path] })).toEqual([{ picture: a }, { picture: b }]);
   expect(visuals('mmsibench', { images: [b] })).toEqual([{ picture: b }]);
   expect(() => visuals('cvbench', { image: null })).toThrow(/image must be a picture, found null/);
 });

@@ -1,9 +1,11 @@
 import { describe, expect, it } from 'vitest';
-import { type Activation, linear, MATMUL_VARIANTS, matmulSupports } from '../../src/kernels/matmul.ts';
+import { type Activation, linear, MATMUL_VARIANTS, matmulSupports, swiglu } from '../../src/kernels/matmul.ts';
+import type { Feature } from '../../src/tensor/gpu.ts';
 import { relativeL2 } from '../compare.ts';
 import { useDevice } from '../device.ts';
 import { Random } from '../random.ts';
-import { linearReference } from '../reference/matmul.ts';
+import { activations, linearReference } from '../reference/matmul.ts';
+import { rmsNorm as rmsNormReference } from '../reference/rms_norm.ts';
 import { type FloatDtype, quantise, readValues, uploadAs } from '../tensors.ts';
 
 const device = useDevice();
@@ -50,7 +52,12 @@ describe.each(MATMUL_VARIANTS)('matmul %s', (variant) => {
       ];
       x.set(quantise(x, xDtype));
       w.set(quantise(w, xDtype));
-      const expected = linearReference(x.map((value) => value / 2), w, [m, n, k], { bias, gamma, residual, activation });
+      const expected = linearReference(
+        x.map((value) => value / 2),
+        w,
+        [m, n, k],
+        { bias, gamma, residual, activation },
+      );
       const tensors = {
         bias: uploadAs(device(), bias, [n]),
         gamma: uploadAs(device(), gamma, [n]),
@@ -70,6 +77,36 @@ describe.each(MATMUL_VARIANTS)('matmul %s', (variant) => {
     },
   );
 });
+
+describe.each([undefined, ['subgroups', 'immediates']] as const)(
+  'norm and SwiGLU as part of the product, without %s',
+  (disable) => {
+    const own = useDevice(disable as readonly Feature[] | undefined);
+
+    it.each([
+      [1, 70, 40],
+      [1, 200, 264],
+      [3, 34, 1032],
+      [9, 66, 72],
+    ])('%d x %d x %d', async (m, n, k) => {
+      const random = new Random(m + n);
+      const [x, w, weight] = [random.normal(m * k, 30), quantise(random.normal(n * k), 'bf16'), random.normal(k)];
+      const options = { eps: 1e-6, weightOffset: 1, dtype: 'f32' } as const;
+      const normed = Float32Array.from(rmsNormReference(x, weight, options.eps, 1));
+      const product = linearReference(normed, w, [m, n, k]);
+      const norm = { weight: uploadAs(own(), weight, [k]), ...options };
+      const [xt, wt] = [uploadAs(own(), x, [m, k]), uploadAs(own(), w, [n, k], 'bf16')];
+      expect(relativeL2(await readValues(linear(xt, wt, { norm })), product)).toBeLessThan(2e-6);
+      const expected = Float64Array.from({ length: (m * n) / 2 }, (_, i) => {
+        const [row, f] = [Math.floor(i / (n / 2)), i % (n / 2)];
+        return 0.25 * activations.silu(product[row * n + f]!) * product[row * n + n / 2 + f]!;
+      });
+      const gated = swiglu(xt, wt, { norm, dtype: 'f32', scale: 0.25 });
+      expect(gated.shape).toEqual([m, n / 2]);
+      expect(relativeL2(await readValues(gated), expected)).toBeLessThan(3e-6);
+    });
+  },
+);
 
 it('saturates an f16 result instead of overflowing', async () => {
   const x = uploadAs(device(), new Float32Array(8).fill(300), [1, 8]);

@@ -2,7 +2,7 @@ import { attention } from '../../kernels/attention.ts';
 import { sigmoidGate } from '../../kernels/elementwise.ts';
 import { headNormRope, type Rope } from '../../kernels/head_norm_rope.ts';
 import { heads } from '../../kernels/heads.ts';
-import { linear } from '../../kernels/matmul.ts';
+import { type InputNorm, linear } from '../../kernels/matmul.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
@@ -39,18 +39,18 @@ export class GatedAttention {
   }
 
   /**
-   * @param x [T, hidden_size], the tokens at positions `start` .. `start + T` of the sequence
+   * @param h f32 [T, hidden_size], the tokens at positions `start` .. `start + T` of the sequence
    * @param state receives their keys and values
    * @param residual [T, hidden_size] f32, added to the result
    */
-  forward(x: Tensor, rope: Rope, state: KeyValueState, start: number, residual?: Tensor): Tensor {
+  forward(h: Tensor, norm: InputNorm, rope: Rope, state: KeyValueState, start: number, residual?: Tensor): Tensor {
     const { num_attention_heads: H, num_key_value_heads: G, head_dim: D, rms_norm_eps: eps } = this.config;
-    const { device } = x;
-    const tokens = x.dim(0);
+    const { device } = h;
+    const tokens = h.dim(0);
     const { operand } = this.precision;
     const total = start + tokens;
 
-    const qkv = linear(x, this.qkv_proj);
+    const qkv = linear(h, this.qkv_proj, { norm });
     const tokenStride = qkv.dim(1);
     const query = heads(qkv, { tokens, heads: H, dim: D, tokenStride, headStride: 2 * D });
     const gate = heads(qkv, { tokens, heads: H, dim: D, tokenStride, headStride: 2 * D, offset: D });

@@ -2,7 +2,7 @@ import { causalConv1d } from '../../kernels/causal_conv1d.ts';
 import { type DeltaShape, gatedDelta } from '../../kernels/gated_delta.ts';
 import { gatedRmsNorm } from '../../kernels/gated_rms_norm.ts';
 import { heads } from '../../kernels/heads.ts';
-import { linear } from '../../kernels/matmul.ts';
+import { type InputNorm, linear } from '../../kernels/matmul.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
@@ -52,16 +52,16 @@ export class GatedDeltaNet {
   }
 
   /**
-   * @param x [T, hidden_size]
+   * @param h f32 [T, hidden_size], normalised on its way in
    * @param state continued and updated in place
    * @param residual [T, hidden_size] f32, added to the result
    */
-  forward(x: Tensor, state: DeltaState, residual?: Tensor): Tensor {
+  forward(h: Tensor, norm: InputNorm, state: DeltaState, residual?: Tensor): Tensor {
     const { valueHeads, valueDim } = this.shape;
-    const tokens = x.dim(0);
+    const tokens = h.dim(0);
     const values = valueHeads * valueDim;
 
-    const projected = linear(x, this.in_proj); // qkv | z | b | a
+    const projected = linear(h, this.in_proj, { norm }); // qkv | z | b | a
     const stride = projected.dim(1);
     const z = heads(projected, {
       tokens,

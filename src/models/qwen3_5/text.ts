@@ -1,7 +1,7 @@
-import { add, siluMul } from '../../kernels/elementwise.ts';
+import { add } from '../../kernels/elementwise.ts';
 import { embedding } from '../../kernels/embedding.ts';
 import type { Rope } from '../../kernels/head_norm_rope.ts';
-import { linear } from '../../kernels/matmul.ts';
+import { type InputNorm, linear, swiglu } from '../../kernels/matmul.ts';
 import { rmsNorm } from '../../kernels/rms_norm.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Observe, Precision } from '../precision.ts';
@@ -29,9 +29,10 @@ export class MLP {
     this.down_proj = weights.matrix('down_proj.weight', [hidden_size, intermediate_size]);
   }
 
-  forward(x: Tensor, residual: Tensor): Tensor {
-    const inner = siluMul(linear(x, this.gate_up_proj), this.precision.operand, INNER_SCALE);
-    return linear(inner, this.down_proj, { residual, scale: 1 / INNER_SCALE });
+  /** h + down_proj(silu(gate_proj x) * up_proj x), x being the norm of h. */
+  forward(h: Tensor, norm: InputNorm): Tensor {
+    const inner = swiglu(h, this.gate_up_proj, { norm, dtype: this.precision.operand, scale: INNER_SCALE });
+    return linear(inner, this.down_proj, { residual: h, scale: 1 / INNER_SCALE });
   }
 }
 
@@ -44,8 +45,8 @@ export interface ForwardState {
 
 /** One decoder layer: a mixer (gated delta net or gated attention) and an MLP, each after a zero-centred RMSNorm and with a residual. */
 export class DecoderLayer {
-  readonly input_layernorm: Tensor;
-  readonly post_attention_layernorm: Tensor;
+  readonly input_layernorm: InputNorm;
+  readonly post_attention_layernorm: InputNorm;
   readonly mixer: GatedDeltaNet | GatedAttention;
   readonly mlp: MLP;
 
@@ -56,8 +57,14 @@ export class DecoderLayer {
     readonly precision: Precision,
   ) {
     const isLinear = config.layer_types[index] === 'linear_attention';
-    this.input_layernorm = weights.vector('input_layernorm.weight', [config.hidden_size]);
-    this.post_attention_layernorm = weights.vector('post_attention_layernorm.weight', [config.hidden_size]);
+    const norm = (name: string): InputNorm => ({
+      weight: weights.vector(`${name}.weight`, [config.hidden_size]),
+      eps: config.rms_norm_eps,
+      weightOffset: 1,
+      dtype: precision.operand,
+    });
+    this.input_layernorm = norm('input_layernorm');
+    this.post_attention_layernorm = norm('post_attention_layernorm');
     this.mixer = isLinear
       ? new GatedDeltaNet(weights.at('linear_attn'), config, precision)
       : new GatedAttention(weights.at('self_attn'), config, precision);
@@ -65,27 +72,22 @@ export class DecoderLayer {
   }
 
   forward(h: Tensor, state: ForwardState): Tensor {
-    const mixed = this.#addMixer(h, this.#norm(h, this.input_layernorm), state);
-    return this.mlp.forward(this.#norm(mixed, this.post_attention_layernorm), mixed);
+    return this.mlp.forward(this.#addMixer(h, state), this.post_attention_layernorm);
   }
 
-  /** h + mixer(x); the sum is part of the mixer's last product unless somebody wants to see the mixer's own result. */
-  #addMixer(h: Tensor, x: Tensor, state: ForwardState): Tensor {
-    if (state.observe === undefined) return this.#mix(x, state, h);
-    const mixer = this.#mix(x, state);
+  /** h + mixer(norm of h); the sum is part of the mixer's last product unless somebody wants to see the mixer's own result. */
+  #addMixer(h: Tensor, state: ForwardState): Tensor {
+    if (state.observe === undefined) return this.#mix(h, state, h);
+    const mixer = this.#mix(h, state);
     state.observe(`layer.${this.index}.mixer`, mixer);
     return add(h, mixer);
   }
 
-  #mix(x: Tensor, { rope, cache }: ForwardState, residual?: Tensor): Tensor {
+  #mix(h: Tensor, { rope, cache }: ForwardState, residual?: Tensor): Tensor {
     const state = cache.layers[this.index]!;
     return this.mixer instanceof GatedDeltaNet
-      ? this.mixer.forward(x, state as DeltaState, residual)
-      : this.mixer.forward(x, rope, state as KeyValueState, cache.length, residual);
-  }
-
-  #norm(h: Tensor, weight: Tensor): Tensor {
-    return rmsNorm(h, weight, { eps: this.config.rms_norm_eps, weightOffset: 1, dtype: this.precision.operand });
+      ? this.mixer.forward(h, this.input_layernorm, state as DeltaState, residual)
+      : this.mixer.forward(h, this.input_layernorm, rope, state as KeyValueState, cache.length, residual);
   }
 }
 
