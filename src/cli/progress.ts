@@ -23,7 +23,7 @@ export class Progress {
   /** Shows what is going on now, on a terminal only. */
   show(text: string): void {
     if (!this.#live) return;
-    const width = Math.max(20, this.#stream.columns ?? 80) - 1;
+    const width = (this.#stream.columns || 80) - 1;
     this.#stream.write(`\r\x1b[K${text.slice(0, width)}`);
     this.#drawn = true;
     this.#drawnAt = performance.now();
@@ -65,10 +65,9 @@ export class Progress {
   }
 
   /** A step of unknown length: its name while it lasts; call the result when it is over. */
-  step(title: string): (note?: string) => void {
+  step(title: string): () => void {
     const start = performance.now();
     this.show(`${title} …`);
-    return (note) =>
-      this.line(`${title}: ${note === undefined ? '' : `${note} in `}${duration(performance.now() - start)}`);
+    return () => this.line(`${title}: ${duration(performance.now() - start)}`);
   }
 }

@@ -1,6 +1,8 @@
 import { grid } from '../tensor/device.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { gatedRmsNorm } from './gated_rms_norm.ts';
+import { heads } from './heads.ts';
 
 /** Head counts and sizes of a gated delta net. Value head h reads key head floor(h / (valueHeads / keyHeads)). */
 export interface DeltaShape {
@@ -47,21 +49,7 @@ export function gatedDelta(
   const device = y.device;
   const tokens = y.dim(0);
   const stride = gates.tensor.dim(-1);
-  if (y.size !== tokens * (2 * keyHeads * keyDim + valueHeads * valueDim) || valueHeads % keyHeads !== 0) {
-    throw new KernelError(
-      `gatedDelta: y [${y.shape}] does not fit ${keyHeads} key heads of ${keyDim} and ${valueHeads} value heads of ${valueDim}`,
-    );
-  }
-  if (state.size !== valueHeads * keyDim * valueDim || A_log.size !== valueHeads || dt_bias.size !== valueHeads) {
-    throw new KernelError(
-      `gatedDelta: state [${state.shape}], A_log [${A_log.shape}] or dt_bias [${dt_bias.shape}] does not fit`,
-    );
-  }
-  if (gates.tensor.dim(0) !== tokens || Math.max(gates.a, gates.b) + valueHeads > stride) {
-    throw new KernelError(
-      `gatedDelta: gates at columns ${gates.b} and ${gates.a} of [${gates.tensor.shape}] for ${tokens} tokens`,
-    );
-  }
+  checkOperands(y, gates, A_log, dt_bias, state, shape);
   const variant = options.variant ?? (tokens >= CHUNKED_FROM ? 'chunked' : 'recurrent');
   if (variant === 'chunked' && keyDim > 128)
     throw new KernelError(`gatedDelta: the chunked form takes key heads of at most 128, not ${keyDim}`);
@@ -104,4 +92,95 @@ export function gatedDelta(
     });
     return o;
   });
+}
+
+/** The norm at the end of a gated delta net: `weight * o * rsqrt(mean(o^2) + eps) * silu(z)`, per head. */
+export interface OutputNorm {
+  /** f32 [valueDim]. */
+  readonly weight: Tensor;
+  /** Column of z in the projection that holds b and a. */
+  readonly z: number;
+  readonly eps: number;
+  readonly dtype: 'f32' | 'f16';
+}
+
+/** Largest workgroup of the one-token kernel. */
+const STEP_THREADS = 256;
+
+/**
+ * `gatedDelta` and the gated norm after it; for one token a single kernel does both.
+ * @returns [T, valueHeads * valueDim]
+ */
+export function gatedDeltaNorm(
+  y: Tensor,
+  gates: GateColumns,
+  A_log: Tensor,
+  dt_bias: Tensor,
+  state: Tensor,
+  shape: DeltaShape,
+  norm: OutputNorm,
+): Tensor {
+  const { device } = y;
+  const { valueHeads, valueDim, keyHeads, keyDim } = shape;
+  const tokens = y.dim(0);
+  if (tokens > 1 || valueDim > STEP_THREADS || valueDim % 2 !== 0) {
+    return device.tidy(() => {
+      const o = gatedDelta(y, gates, A_log, dt_bias, state, shape);
+      const z = heads(gates.tensor, {
+        tokens,
+        heads: valueHeads,
+        dim: valueDim,
+        tokenStride: gates.tensor.dim(-1),
+        offset: norm.z,
+      });
+      return gatedRmsNorm(o, norm.weight, z, norm);
+    });
+  }
+  checkOperands(y, gates, A_log, dt_bias, state, shape);
+  const out = device.tensor([1, valueHeads * valueDim], norm.dtype);
+  const parts = Math.min(8, Math.floor(STEP_THREADS / valueDim));
+  device.run({
+    kernel: 'gated_delta/step',
+    constants: {
+      KEY_HEADS: keyHeads,
+      VALUE_HEADS: valueHeads,
+      DK: keyDim,
+      DV: valueDim,
+      PARTS: parts,
+      ROWS: Math.ceil(keyDim / parts),
+      OUT_F16: norm.dtype === 'f16',
+    },
+    bindings: [y, gates.tensor, A_log, dt_bias, norm.weight, state, out],
+    params: { z: norm.z, b: gates.b, a: gates.a, eps: norm.eps },
+    workgroups: [valueHeads],
+  });
+  return out;
+}
+
+function checkOperands(
+  y: Tensor,
+  gates: GateColumns,
+  A_log: Tensor,
+  dt_bias: Tensor,
+  state: Tensor,
+  shape: DeltaShape,
+): void {
+  const { keyHeads, valueHeads, keyDim, valueDim } = shape;
+  const tokens = y.dim(0);
+  const stride = gates.tensor.dim(-1);
+  if (y.size !== tokens * (2 * keyHeads * keyDim + valueHeads * valueDim) || valueHeads % keyHeads !== 0) {
+    throw new KernelError(
+      `gatedDelta: y [${y.shape}] does not fit ${keyHeads} key heads of ${keyDim} and ${valueHeads} value heads of ${valueDim}`,
+    );
+  }
+  if (state.size !== valueHeads * keyDim * valueDim || A_log.size !== valueHeads || dt_bias.size !== valueHeads) {
+    throw new KernelError(
+      `gatedDelta: state [${state.shape}], A_log [${A_log.shape}] or dt_bias [${dt_bias.shape}] does not fit`,
+    );
+  }
+  if (gates.tensor.dim(0) !== tokens || Math.max(gates.a, gates.b) + valueHeads > stride) {
+    throw new KernelError(
+      `gatedDelta: gates at columns ${gates.b} and ${gates.a} of [${gates.tensor.shape}] for ${tokens} tokens`,
+    );
+  }
 }

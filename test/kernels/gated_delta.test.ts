@@ -1,9 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import { type DeltaShape, GATED_DELTA_VARIANTS, gatedDelta } from '../../src/kernels/gated_delta.ts';
+import { type DeltaShape, GATED_DELTA_VARIANTS, gatedDelta, gatedDeltaNorm } from '../../src/kernels/gated_delta.ts';
 import { relativeL2 } from '../compare.ts';
 import { useDevice } from '../device.ts';
 import { Random } from '../random.ts';
 import { gatedDeltaReference } from '../reference/gated_delta.ts';
+import { gatedRmsNorm as gatedRmsNormReference } from '../reference/gated_rms_norm.ts';
 import { readValues, uploadAs } from '../tensors.ts';
 
 const device = useDevice();
@@ -22,7 +23,10 @@ describe.each(GATED_DELTA_VARIANTS)('gated delta rule, %s', (variant) => {
       const y = random.normal(tokens * (2 * keyHeads * keyDim + valueHeads * valueDim));
       const [b, a] = [random.normal(tokens * valueHeads), random.normal(tokens * valueHeads, 2)];
       const [A_log, dt_bias] = [random.normal(valueHeads), random.normal(valueHeads)];
-      const initial = tokens % 2 === 0 ? new Float32Array(valueHeads * keyDim * valueDim) : random.normal(valueHeads * keyDim * valueDim);
+      const initial =
+        tokens % 2 === 0
+          ? new Float32Array(valueHeads * keyDim * valueDim)
+          : random.normal(valueHeads * keyDim * valueDim);
       const expectedState = Float64Array.from(initial);
       const expected = gatedDeltaReference(y, b, a, A_log, dt_bias, expectedState, shape);
 
@@ -48,11 +52,45 @@ describe.each(GATED_DELTA_VARIANTS)('gated delta rule, %s', (variant) => {
   });
 });
 
+it.each([...shapes, { keyHeads: 2, valueHeads: 2, keyDim: 24, valueDim: 200 }])(
+  'gated delta rule and norm, token by token: %o',
+  async (shape) => {
+    const { keyHeads, valueHeads, keyDim, valueDim } = shape;
+    const random = new Random(keyDim);
+    const stride = valueHeads * valueDim + 2 * valueHeads;
+    const [A_log, dt_bias, weight] = [random.normal(valueHeads), random.normal(valueHeads), random.normal(valueDim)];
+    const initial = random.normal(valueHeads * keyDim * valueDim);
+    const expectedState = Float64Array.from(initial);
+    const state = uploadAs(device(), initial, [valueHeads, keyDim, valueDim]);
+    for (const dtype of ['f32', 'f32', 'f16'] as const) {
+      const y = random.normal(2 * keyHeads * keyDim + valueHeads * valueDim);
+      const row = random.normal(stride); // z | b | a
+      const [b, a] = [row.subarray(stride - 2 * valueHeads, stride - valueHeads), row.subarray(stride - valueHeads)];
+      const o = gatedDeltaReference(y, b, a, A_log, dt_bias, expectedState, shape);
+      const expected = gatedRmsNormReference(o, weight, row.subarray(0, valueHeads * valueDim), 1e-6);
+      const out = gatedDeltaNorm(
+        uploadAs(device(), y, [1, y.length]),
+        { tensor: uploadAs(device(), row, [1, stride]), b: stride - 2 * valueHeads, a: stride - valueHeads },
+        uploadAs(device(), A_log, [valueHeads]),
+        uploadAs(device(), dt_bias, [valueHeads]),
+        state,
+        shape,
+        { weight: uploadAs(device(), weight, [valueDim]), z: 0, eps: 1e-6, dtype },
+      );
+      expect(out.shape).toEqual([1, valueHeads * valueDim]);
+      expect(relativeL2(await readValues(out), expected)).toBeLessThan(dtype === 'f32' ? 3e-6 : 1e-3);
+      expect(relativeL2(await readValues(state), expectedState)).toBeLessThan(3e-6);
+    }
+  },
+);
+
 it('refuses operands that do not fit', () => {
   const shape = shapes[0]!;
   const [y, gates, vector] = [device().tensor([2, 160]), device().tensor([2, 8]), device().tensor([4])];
   const state = device().tensor([4, 16, 24]);
-  expect(() => gatedDelta(device().tensor([2, 161]), { tensor: gates, b: 0, a: 4 }, vector, vector, state, shape)).toThrow(/y \[2,161\]/);
+  expect(() =>
+    gatedDelta(device().tensor([2, 161]), { tensor: gates, b: 0, a: 4 }, vector, vector, state, shape),
+  ).toThrow(/y \[2,161\]/);
   expect(() => gatedDelta(y, { tensor: gates, b: 0, a: 6 }, vector, vector, state, shape)).toThrow(/gates at columns/);
   expect(() => gatedDelta(y, { tensor: gates, b: 0, a: 4 }, vector, vector, vector, shape)).toThrow(/state/);
 });

@@ -5,9 +5,9 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { describe, expect, it } from 'vitest';
 import { Checkpoint, SAFETENSORS_BYTES, type SafetensorsDtype } from '../../src/io/safetensors.ts';
-import { Weights } from '../../src/models/weights.ts';
 import { embedding } from '../../src/kernels/embedding.ts';
 import { linear } from '../../src/kernels/matmul.ts';
+import { Weights } from '../../src/models/weights.ts';
 import { useDevice } from '../device.ts';
 import { CheckpointFolder } from './checkpoints.ts';
 
@@ -43,13 +43,13 @@ describe('loading', () => {
   it('takes less than 1.5 GiB of host memory whatever the size of the checkpoint', async () => {
     const path = join(scratch.path, 'sparse.safetensors');
     const bytes = await writeSparse(path, {
-      large: { dtype: 'F16', shape: [640 * 1024, 1024] }, // 1.25 GiB
-      other: { dtype: 'BF16', shape: [320 * 1024, 1024] },
-      converted: { dtype: 'F64', shape: [96 * 1024, 1024] }, // 0.75 GiB, half of it on the GPU
+      large: { dtype: 'F16', shape: [1024 * 1024, 1024] }, // 2 GiB
+      other: { dtype: 'BF16', shape: [256 * 1024, 1024] },
+      converted: { dtype: 'F64', shape: [32 * 1024, 1024] }, // 0.25 GiB, half of it on the GPU
       'part.bf16': { dtype: 'BF16', shape: [64 * 1024, 1024] },
       'part.f32': { dtype: 'F32', shape: [64 * 1024, 1024] },
     });
-    expect(bytes).toBeGreaterThan(2.9 * GIB);
+    expect(bytes).toBeGreaterThan(3 * GIB);
     const child = fileURLToPath(new URL('load_memory_child.ts', import.meta.url));
     const { stdout } = await promisify(execFile)(process.execPath, ['--import', 'tsx', child, path]);
     await rm(path);
@@ -57,7 +57,6 @@ describe('loading', () => {
     expect(usage.loaded).toBe(bytes);
     // A software GPU's memory is host memory, every byte of which was written.
     const host = usage.peakResident - (usage.isSoftware ? usage.gpu : 0);
-    console.log(usage, host/GIB);
     expect(host).toBeGreaterThan(0);
     expect(host).toBeLessThan(1.5 * GIB);
   });
@@ -81,7 +80,8 @@ describe('a weight larger than what software Vulkan binds', () => {
     await weights.load();
     await checkpoint.close();
     await rm(path);
-    if (device().opened.isSoftware) expect(weight.byteLength).toBeGreaterThan(device().limits.maxStorageBufferBindingSize);
+    if (device().opened.isSoftware)
+      expect(weight.byteLength).toBeGreaterThan(device().limits.maxStorageBufferBindingSize);
 
     const ids = device().upload(Int32Array.from(someRows), [someRows.length], 'i32');
     const embedded = await device().readFloat32(embedding(ids, weight));

@@ -9,13 +9,11 @@ enable subgroups;
 #include "matmul/epilogue.wgsl"
 
 const W_DTYPE: u32 = 0u;
-const ROWS: u32 = 4u;
+const ROWS: u32 = 2u;
 const COLUMNS: u32 = 4u;
-const GRID_ROWS: u32 = 2u;
+const GRID_ROWS: u32 = 4u;
 const GRID_COLUMNS: u32 = 2u;
-const STEP: u32 = 32u;
-// Two copies of the tiles take turns, so that a step needs one barrier instead of two.
-const BUFFERS: u32 = 1u;
+const STEP: u32 = 64u;
 const SUBGROUP: u32 = 32u;
 // Workgroups of this many row tiles walk together through the columns, so that what they read stays in the cache.
 const PANEL: u32 = 8u;
@@ -26,16 +24,14 @@ const TILE_COLUMNS: u32 = 16u * COLUMNS * GRID_COLUMNS;
 const QUADS: u32 = STEP / 8u; // vec4s (of 8 halves) in a row of a tile
 const STRIDE: u32 = QUADS + 1u;
 const KSTEPS: u32 = STEP / 16u;
-const X_TILE: u32 = TILE_ROWS * STRIDE;
-const W_TILE: u32 = TILE_COLUMNS * STRIDE;
 const X_LOADS: u32 = TILE_ROWS * QUADS / THREADS;
 const W_LOADS: u32 = TILE_COLUMNS * QUADS / THREADS;
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;
 
-var<workgroup> x_tile: array<vec4<u32>, BUFFERS * X_TILE>;
-var<workgroup> w_tile: array<vec4<u32>, BUFFERS * W_TILE>;
+var<workgroup> x_tile: array<vec4<u32>, TILE_ROWS * STRIDE>;
+var<workgroup> w_tile: array<vec4<u32>, TILE_COLUMNS * STRIDE>;
 // Each subgroup's place for a row of its result matrices on their way through the epilogue.
 var<workgroup> results: array<f32, GRID_ROWS * GRID_COLUMNS * 16 * 16>;
 
@@ -118,12 +114,11 @@ fn main(
 #end
 
   for (var k0 = 0u; k0 < params.K; k0 += STEP) {
-    let buffer = (k0 / STEP) % BUFFERS;
 #repeat i X_LOADS
-    x_tile[buffer * X_TILE + (x_at_$i / QUADS) * STRIDE + x_at_$i % QUADS] = x_next_$i;
+    x_tile[(x_at_$i / QUADS) * STRIDE + x_at_$i % QUADS] = x_next_$i;
 #end
 #repeat i W_LOADS
-    w_tile[buffer * W_TILE + (w_at_$i / QUADS) * STRIDE + w_at_$i % QUADS] = to_f16(w_next_$i);
+    w_tile[(w_at_$i / QUADS) * STRIDE + w_at_$i % QUADS] = to_f16(w_next_$i);
 #end
     workgroupBarrier();
     if k0 + STEP < params.K {
@@ -136,18 +131,16 @@ fn main(
     }
 #repeat k KSTEPS
 #repeat r ROWS
-      let left_$k_$r = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&x_tile, buffer * X_TILE + (subgroup_row + $ru * 16u) * STRIDE + $ku * 2u, STRIDE);
+      let left_$k_$r = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&x_tile, (subgroup_row + $ru * 16u) * STRIDE + $ku * 2u, STRIDE);
 #end
 #repeat c COLUMNS
-      let right_$k_$c = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&w_tile, buffer * W_TILE + (subgroup_column + $cu * 16u) * STRIDE + $ku * 2u, STRIDE);
+      let right_$k_$c = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&w_tile, (subgroup_column + $cu * 16u) * STRIDE + $ku * 2u, STRIDE);
 #repeat r ROWS
       sum_$r_$c = subgroupMatrixMultiplyAccumulate(left_$k_$r, right_$k_$c, sum_$r_$c);
 #end
 #end
 #end
-    if BUFFERS == 1u {
-      workgroupBarrier();
-    }
+    workgroupBarrier();
   }
 
   let place = subgroup * 256u;

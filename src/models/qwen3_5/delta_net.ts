@@ -1,7 +1,5 @@
 import { causalConv1d } from '../../kernels/causal_conv1d.ts';
-import { type DeltaShape, gatedDelta } from '../../kernels/gated_delta.ts';
-import { gatedRmsNorm } from '../../kernels/gated_rms_norm.ts';
-import { heads } from '../../kernels/heads.ts';
+import { type DeltaShape, gatedDeltaNorm } from '../../kernels/gated_delta.ts';
 import { type InputNorm, linear } from '../../kernels/matmul.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Precision } from '../precision.ts';
@@ -58,23 +56,20 @@ export class GatedDeltaNet {
    */
   forward(h: Tensor, norm: InputNorm, state: DeltaState, residual?: Tensor): Tensor {
     const { valueHeads, valueDim } = this.shape;
-    const tokens = h.dim(0);
     const values = valueHeads * valueDim;
 
     const projected = linear(h, this.in_proj, { norm }); // qkv | z | b | a
     const stride = projected.dim(1);
-    const z = heads(projected, {
-      tokens,
-      heads: valueHeads,
-      dim: valueDim,
-      tokenStride: stride,
-      offset: this.channels,
-    });
     const gates = { tensor: projected, b: this.channels + values, a: this.channels + values + valueHeads };
+    const norm_z = {
+      weight: this.norm,
+      z: this.channels,
+      eps: this.config.rms_norm_eps,
+      dtype: this.precision.operand,
+    };
 
     const qkv = causalConv1d(projected, { channels: this.channels, stride, offset: 0 }, this.conv1d, state.conv);
-    const o = gatedDelta(qkv, gates, this.A_log, this.dt_bias, state.recurrent, this.shape);
-    const normed = gatedRmsNorm(o, this.norm, z, { eps: this.config.rms_norm_eps, dtype: this.precision.operand });
+    const normed = gatedDeltaNorm(qkv, gates, this.A_log, this.dt_bias, state.recurrent, this.shape, norm_z);
     return linear(normed, this.out_proj, residual === undefined ? {} : { residual });
   }
 }

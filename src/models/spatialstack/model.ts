@@ -8,6 +8,7 @@ import type { Qwen35Config } from '../qwen3_5/config.ts';
 import { type ModelInput, tokenRows } from '../qwen3_5/input.ts';
 import { type LanguageModel, type PrefillOptions, Qwen35 } from '../qwen3_5/model.ts';
 import type { TextModel } from '../qwen3_5/text.ts';
+import type { Grid } from '../qwen3_5/vision_positions.ts';
 import { Aggregator, type FrameImages } from '../vggt/aggregator.ts';
 import type { Weights } from '../weights.ts';
 import type { SpatialStackConfig } from './config.ts';
@@ -64,6 +65,7 @@ export class SpatialStack implements LanguageModel {
     if (images === undefined) return this.qwen.prefill(input, cache, options);
     if (input.videos !== undefined)
       throw new InputError('this checkpoint takes a video as frames, one picture each, not as a video');
+    expectOneSize(images.gridThw);
     const { observe, onPhase } = options;
 
     onPhase?.('vision');
@@ -103,7 +105,7 @@ export class SpatialStack implements LanguageModel {
     const found = layout.frames * layout.rows * layout.columns;
     if (found !== vision) {
       throw new InputError(
-        `the geometry encoder sees ${found} patches of these pictures and the vision tower ${vision}: pictures of one prompt must have one size`,
+        `the geometry encoder sees ${found} patches of these pictures; the vision tower's ${vision} were expected`,
       );
     }
     return device.tidy(() => {
@@ -155,4 +157,13 @@ export class SpatialStack implements LanguageModel {
       });
     });
   }
+}
+
+/** Features of pictures are stacked and fused as one. */
+function expectOneSize([first, ...others]: readonly Grid[]): void {
+  const odd = others.find(([, rows, columns]) => rows !== first![1] || columns !== first![2]);
+  if (odd === undefined) return;
+  throw new InputError(
+    `pictures of one prompt must have one size with this checkpoint; found ${first![1]} x ${first![2]} and ${odd[1]} x ${odd[2]} patches`,
+  );
 }

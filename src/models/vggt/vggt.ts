@@ -1,13 +1,32 @@
 import { stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { InputError } from '../../io/errors.ts';
 import { readJsonFileIfPresent } from '../../io/json.ts';
 import { Checkpoint } from '../../io/safetensors.ts';
 import type { AttentionVariant } from '../../kernels/attention.ts';
 import type { Device } from '../../tensor/device.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
 import { type DtypeName, precisionOf } from '../precision.ts';
 import { type LoadProgress, Weights } from '../weights.ts';
-import { Aggregator } from './aggregator.ts';
+import { Aggregator, type FrameImages } from './aggregator.ts';
+import { CameraHead } from './camera_head.ts';
 import { parseVggtConfig, type VggtConfig } from './config.ts';
+import type { PatchGrid } from './dpt.ts';
+import { DptHead } from './dpt_head.ts';
+import {
+  cameraPrediction,
+  HEADS,
+  type HeadName,
+  type PredictOptions,
+  type PredictPhase,
+  type Predictions,
+  trackPrediction,
+} from './predictions.ts';
+import { TrackHead } from './track_head.ts';
+import type { Place } from './track_places.ts';
+
+export type { FrameImages } from './aggregator.ts';
+export type { HeadName, PredictOptions, Predictions } from './predictions.ts';
 
 /** How to load a VGGT. */
 export interface VggtOptions {
@@ -16,10 +35,17 @@ export interface VggtOptions {
   readonly onProgress?: LoadProgress;
 }
 
-/** VGGT from a checkpoint of its own. Close it to free its GPU memory. */
+/**
+ * VGGT (Wang et al. 2025): from pictures of a scene to cameras, depth, points and tracks in one pass. Heads that the checkpoint lacks are undefined. Close it
+ * to free its GPU memory.
+ */
 export class VGGT {
   readonly device: Device;
   readonly aggregator: Aggregator;
+  readonly cameraHead: CameraHead | undefined;
+  readonly depthHead: DptHead | undefined;
+  readonly pointHead: DptHead | undefined;
+  readonly trackHead: TrackHead | undefined;
   readonly #weights: Weights;
 
   private constructor(
@@ -27,9 +53,19 @@ export class VGGT {
     readonly config: VggtConfig,
     { dtype, attention }: VggtOptions,
   ) {
+    const precision = precisionOf(dtype, attention);
+    // The camera's few tokens cost little, and its errors add up over the refinements: always float32, as in the original.
+    const exact = precisionOf('float32', attention);
+    const names = [...weights.checkpoint.entries.keys()];
+    const head = <T>(name: string, build: (weights: Weights) => T): T | undefined =>
+      names.some((tensor) => tensor.startsWith(`${weights.prefix}${name}.`)) ? build(weights.at(name)) : undefined;
     this.#weights = weights;
     this.device = weights.device;
-    this.aggregator = new Aggregator(weights.at('aggregator'), config, precisionOf(dtype, attention));
+    this.aggregator = new Aggregator(weights.at('aggregator'), config, precision);
+    this.cameraHead = head('camera_head', (scope) => new CameraHead(scope, config, exact));
+    this.depthHead = head('depth_head', (scope) => new DptHead(scope, config, precision, 'exp', 1));
+    this.pointHead = head('point_head', (scope) => new DptHead(scope, config, precision, 'inv_log', 3));
+    this.trackHead = head('track_head', (scope) => new TrackHead(scope, config, precision));
   }
 
   /**
@@ -54,8 +90,131 @@ export class VGGT {
     }
   }
 
+  /** The heads that the checkpoint has. */
+  get heads(): HeadName[] {
+    const found = { camera: this.cameraHead, depth: this.depthHead, point: this.pointHead, track: this.trackHead };
+    return HEADS.filter((name) => found[name] !== undefined);
+  }
+
+  /**
+   * Predicts from frames of one size. Memory grows linearly with the frames: the heads work on a few of them at a time.
+   * @throws InputError for frames that do not fit the patch size, absent heads and points outside of the first frame
+   */
+  async predict(images: FrameImages, options: PredictOptions = {}): Promise<Predictions> {
+    const { frames, height, width } = images;
+    const { device } = this;
+    const wanted = this.#wanted(options);
+    const points = queryPlaces(options.queryPoints, images);
+    const begin = async (phase: PredictPhase) => {
+      await device.finish();
+      options.onPhase?.(phase);
+    };
+    const grid: PatchGrid = {
+      rows: height / this.config.patch_size,
+      columns: width / this.config.patch_size,
+      patchSize: this.config.patch_size,
+    };
+    const specials = this.aggregator.patchStart;
+
+    await begin('aggregator');
+    const layers = new Layers(this, images, wanted, options.observe);
+    try {
+      let predictions: Predictions = { frames, height, width };
+      if (wanted.has('camera')) {
+        await begin('camera');
+        const estimates = this.cameraHead!.forward(layers.last);
+        predictions = { ...predictions, ...cameraPrediction(await readAll(estimates), height, width) };
+      }
+      if (wanted.has('depth')) {
+        await begin('depth');
+        const [depth, depthConf] = await readAll(this.depthHead!.forward(layers.dpt, grid, specials));
+        predictions = { ...predictions, depth: depth!, depthConf: depthConf! };
+      }
+      if (wanted.has('point')) {
+        await begin('point');
+        const [worldPoints, worldPointsConf] = await readAll(this.pointHead!.forward(layers.dpt, grid, specials));
+        predictions = { ...predictions, worldPoints: worldPoints!, worldPointsConf: worldPointsConf! };
+      }
+      if (wanted.has('track')) {
+        await begin('track');
+        const tracks = this.trackHead!.forward(layers.dpt, grid, specials, points);
+        const [coords, vis, conf] = await readAll([tracks.coords, tracks.vis, tracks.conf]);
+        const raw = { coords: coords!, vis: vis!, conf: conf! };
+        predictions = { ...predictions, ...trackPrediction(raw, frames, this.config.track_head.stride) };
+      }
+      return predictions;
+    } finally {
+      layers.dispose();
+    }
+  }
+
   /** Frees the weights; the model cannot be used afterwards. */
   close(): void {
     this.#weights.destroy();
   }
+
+  #wanted({ heads, queryPoints }: PredictOptions): Set<HeadName> {
+    for (const name of heads ?? []) {
+      if (this.heads.includes(name)) continue;
+      const found = this.heads.join(', ') || 'none';
+      throw new InputError(`${this.#weights.checkpoint.path}: expected a ${name} head, found ${found}.`);
+    }
+    if (heads?.includes('track') && queryPoints === undefined) {
+      throw new InputError('expected points of the first frame to track, found none.');
+    }
+    return new Set(heads ?? this.heads.filter((name) => name !== 'track' || queryPoints !== undefined));
+  }
+}
+
+/** The outputs of the aggregator that some heads read. */
+class Layers {
+  readonly #outputs = new Map<number, Tensor>();
+  readonly #config: VggtConfig;
+
+  constructor({ aggregator, config }: VGGT, images: FrameImages, heads: ReadonlySet<HeadName>, observe: PredictOptions['observe']) {
+    this.#config = config;
+    const isDense = (['depth', 'point', 'track'] as const).some((name) => heads.has(name));
+    const read = new Set([...(isDense ? config.dpt.intermediate_layer_idx : []), ...(heads.has('camera') ? [config.depth - 1] : [])]);
+    const indices = [...read];
+    if (indices.length === 0) throw new InputError('expected at least one head to predict with, found none.');
+    aggregator.forward(images, indices, observe).forEach((output, i) => {
+      this.#outputs.set(indices[i]!, output);
+    });
+  }
+
+  /** Those of the four layers that the DPTs read. */
+  get dpt(): Tensor[] {
+    return this.#config.dpt.intermediate_layer_idx.map((layer) => this.#outputs.get(layer)!);
+  }
+
+  get last(): Tensor {
+    return this.#outputs.get(this.#config.depth - 1)!;
+  }
+
+  dispose(): void {
+    for (const output of this.#outputs.values()) output.device.dispose(output);
+  }
+}
+
+/** Reads tensors and frees them. */
+async function readAll(tensors: readonly Tensor[]): Promise<Float32Array[]> {
+  const values: Float32Array[] = [];
+  for (const tensor of tensors) {
+    values.push(await tensor.device.readFloat32(tensor));
+    tensor.device.dispose(tensor);
+  }
+  return values;
+}
+
+/** @throws InputError for what are no points of the first frame */
+function queryPlaces(queryPoints: Float32Array | undefined, { height, width }: FrameImages): Place[] {
+  if (queryPoints === undefined) return [];
+  if (queryPoints.length === 0 || queryPoints.length % 2 !== 0) {
+    throw new InputError(`expected x and y of at least one point to track, found ${queryPoints.length} values.`);
+  }
+  return Array.from({ length: queryPoints.length / 2 }, (_, n): Place => {
+    const [x, y] = [queryPoints[2 * n]!, queryPoints[2 * n + 1]!];
+    if (x >= 0 && x <= width && y >= 0 && y <= height) return [x, y];
+    throw new InputError(`expected points to track inside of ${width} x ${height} pixels, found (${x}, ${y}).`);
+  });
 }

@@ -1,0 +1,103 @@
+import { conv2d } from '../../kernels/conv2d.ts';
+import { type DenseActivation, denseOutput } from '../../kernels/dense_output.ts';
+import { resizeBilinear } from '../../kernels/resize_bilinear.ts';
+import type { Tensor } from '../../tensor/tensor.ts';
+import type { Precision } from '../precision.ts';
+import type { Weights } from '../weights.ts';
+import { type Affine } from './block.ts';
+import type { VggtConfig } from './config.ts';
+import { Dpt, type PatchGrid, patchTokens } from './dpt.ts';
+
+/** Memory that the map at full resolution takes at a time: the least that every device can bind. */
+const BAND_BYTES = 128 * 1024 * 1024;
+
+/** The depth and the point head: a value and a confidence for every pixel (spec vggt.md section 6). */
+export class DptHead {
+  readonly dpt: Dpt;
+  readonly outputConv2: readonly [Affine, Affine];
+  readonly #activation: DenseActivation;
+  /** Values of a pixel. */
+  readonly values: number;
+
+  /** @throws InputError when the checkpoint lacks a weight or has one of another shape */
+  constructor(weights: Weights, config: VggtConfig, precision: Precision, activation: DenseActivation, values: number) {
+    const { features, out_channels: outChannels } = config.dpt;
+    const outputs = features / 2;
+    this.dpt = new Dpt(
+      weights,
+      { tokenDim: 2 * config.embed_dim, features, outChannels, outputs, hasPositions: true },
+      precision,
+    );
+    const hidden = weights.shape('scratch.output_conv2.0.weight')[0]!;
+    const conv = (name: string, shape: number[]): Affine => ({
+      weight: weights.matrix(`scratch.output_conv2.${name}.weight`, shape),
+      bias: weights.vector(`scratch.output_conv2.${name}.bias`, [shape[0]!]),
+    });
+    this.outputConv2 = [conv('0', [hidden, outputs, 3, 3]), conv('2', [values + 1, hidden, 1, 1])];
+    this.#activation = activation;
+    this.values = values;
+  }
+
+  /**
+   * The tokens of four layers, each f32 [frames, tokens, dim] of which each frame's first `specials` are no patches, to values f32 [frames, H, W, values]
+   * and confidences f32 [frames, H, W] of every pixel. Frames are processed a few at a time, and their full resolution in bands of rows.
+   */
+  forward(layers: readonly Tensor[], grid: PatchGrid, specials: number): [values: Tensor, confidence: Tensor] {
+    const { device } = layers[0]!;
+    const frames = layers[0]!.dim(0);
+    const [height, width] = [grid.rows * grid.patchSize, grid.columns * grid.patchSize];
+    return device.tidy(() => {
+      const values = device.tensor([frames, height, width, this.values]);
+      const confidence = device.tensor([frames, height, width]);
+      const positions = this.dpt.positions([height, width], this.dpt.config.outputs, grid);
+      const chunk = this.dpt.framesAtOnce(grid);
+      const bandRows = Math.max(1, Math.floor(BAND_BYTES / (4 * width * this.dpt.config.outputs)) - 2);
+      for (let first = 0; first < frames; first += chunk) {
+        device.tidy(() => {
+          const count = Math.min(chunk, frames - first);
+          const map = device.tidy(() =>
+            this.dpt.forward(
+              layers.map((layer) => patchTokens(layer, first, count, specials)),
+              grid,
+            ),
+          );
+          for (let i = 0; i < count; i++) {
+            for (let row = 0; row < height; row += bandRows) {
+              const rows = Math.min(bandRows, height - row);
+              const start = ((first + i) * height + row) * width;
+              device.tidy(() => {
+                const [value, certainty] = this.#band(map.rows(i, 1), [height, width], { first: row, count: rows }, positions);
+                device.copy(value, 0, values, start * this.values, value.size);
+                device.copy(certainty, 0, confidence, start, certainty.size);
+              });
+            }
+          }
+        });
+      }
+      return [values, confidence];
+    }) as [Tensor, Tensor];
+  }
+
+  /** Rows of one frame at full resolution. */
+  #band(
+    map: Tensor,
+    [height, width]: readonly [number, number],
+    { first, count }: { first: number; count: number },
+    positions: { positions?: Tensor },
+  ): [Tensor, Tensor] {
+    const { operand } = this.dpt.precision;
+    // A 3x3 convolution reads one row more on either side, where the picture has one.
+    const above = first > 0 ? 1 : 0;
+    const below = first + count < height ? 1 : 0;
+    const rows = { first: first - above, count: count + above + below };
+    const resized = resizeBilinear(map, [height, width], { ...positions, rows, dtype: operand });
+    const [hidden, last] = this.outputConv2;
+    const features = conv2d(resized, hidden.weight, {
+      bias: hidden.bias,
+      padding: { top: 1 - above, bottom: 1 - below, left: 1, right: 1 },
+      relu: true,
+      variant: operand === 'f16' ? 'subgroup_matrix' : 'register',
+    });
+    return denseOutput(features, last.weight, last.bias, this.#activation);
+  }
+}

@@ -1,0 +1,126 @@
+// Gated delta rule for one token (decoding), with everything around it that concerns one head: unit q and k, gates, the recurrence, and the gated norm.
+//   q, k, g, beta: as in prepare.wgsl;   S, o: as in recurrent.wgsl;   out = norm * o * rsqrt(mean(o^2) + eps) * silu(z)
+// y: f32 [2*KEY_HEADS*DK + VALUE_HEADS*DV], columns q | k | v after convolution. projection: f32 row that holds z, b and a at params.z, params.b, params.a.
+// A_log, dt_bias: f32 [VALUE_HEADS]. norm: f32 [DV]. state: f32 [VALUE_HEADS, DK, DV], updated in place. out: f32 or f16 [VALUE_HEADS * DV], DV even.
+// All arithmetic in f32. One workgroup: one value head; DV threads by PARTS, each with one column of ROWS rows of the state in registers.
+#include "common/dtype.wgsl"
+#include "common/activation.wgsl"
+
+const KEY_HEADS: u32 = 16u;
+const VALUE_HEADS: u32 = 32u;
+const DK: u32 = 128u;
+const DV: u32 = 128u;
+const PARTS: u32 = 2u;
+const ROWS: u32 = 64u; // DK / PARTS, rounded up
+const OUT_F16: bool = false;
+const THREADS: u32 = DV * PARTS;
+
+struct Params {
+  z: u32,
+  b: u32,
+  a: u32,
+  eps: f32,
+}
+
+@group(0) @binding(0) var<storage, read> y: array<f32>;
+@group(0) @binding(1) var<storage, read> projection: array<f32>;
+@group(0) @binding(2) var<storage, read> A_log: array<f32>;
+@group(0) @binding(3) var<storage, read> dt_bias: array<f32>;
+@group(0) @binding(4) var<storage, read> norm: array<f32>;
+@group(0) @binding(5) var<storage, read_write> state: array<f32>;
+@group(0) @binding(6) var<storage, read_write> out: array<u32>;
+
+var<workgroup> q: array<f32, DK>;
+var<workgroup> k: array<f32, DK>;
+var<workgroup> partial: array<vec2<f32>, THREADS>;
+var<workgroup> result: array<f32, DV>;
+
+fn softplus(x: f32) -> f32 {
+  if x > 20.0 {
+    return x;
+  }
+  return log(1.0 + exp(x));
+}
+
+@compute @workgroup_size(THREADS)
+fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) group: vec3<u32>) {
+  let head = group.x;
+  let key_head = head / (VALUE_HEADS / KEY_HEADS);
+  let column = thread % DV;
+  let row0 = (thread / DV) * ROWS;
+  let base = head * DK * DV + column;
+
+  // The state's rows travel while the vectors are prepared.
+#repeat j ROWS
+  var S_$j = 0.0;
+  if row0 + $ju < DK {
+    S_$j = state[base + (row0 + $ju) * DV];
+  }
+#end
+  var squares = vec2<f32>();
+  for (var i = thread; i < DK; i += THREADS) {
+    q[i] = y[key_head * DK + i];
+    k[i] = y[(KEY_HEADS + key_head) * DK + i];
+    squares += vec2<f32>(q[i] * q[i], k[i] * k[i]);
+  }
+  partial[thread] = squares;
+  workgroupBarrier();
+  squares = vec2<f32>();
+  for (var i = 0u; i < min(DK, THREADS); i++) {
+    squares += partial[i];
+  }
+  let q_scale = inverseSqrt(squares.x + 1e-6) / sqrt(f32(DK));
+  let k_scale = inverseSqrt(squares.y + 1e-6);
+  let decay = exp(-exp(A_log[head]) * softplus(projection[params.a + head] + dt_bias[head]));
+  let beta = sigmoid(projection[params.b + head]);
+  let v = y[2u * KEY_HEADS * DK + head * DV + column];
+
+  // S^T k of the decayed state, and S^T q and k . q, from which o = S^T q + (k . q) u follows without a second pass.
+  var sums = vec2<f32>();
+#repeat j ROWS
+  if row0 + $ju < DK {
+    S_$j *= decay;
+    sums += S_$j * vec2<f32>(k[row0 + $ju], q[row0 + $ju]);
+  }
+#end
+  var kq = 0.0;
+  for (var i = 0u; i < DK; i++) {
+    kq += k[i] * q[i];
+  }
+  workgroupBarrier();
+  partial[thread] = sums;
+  workgroupBarrier();
+  sums = vec2<f32>();
+  for (var p = 0u; p < PARTS; p++) {
+    sums += partial[p * DV + column];
+  }
+  let u = beta * (v - k_scale * sums.x);
+  let o = q_scale * (sums.y + k_scale * kq * u);
+#repeat j ROWS
+  if row0 + $ju < DK {
+    state[base + (row0 + $ju) * DV] = S_$j + k_scale * k[row0 + $ju] * u;
+  }
+#end
+
+  workgroupBarrier();
+  partial[thread] = vec2<f32>(o * o, 0.0);
+  workgroupBarrier();
+  var mean = 0.0;
+  for (var i = 0u; i < DV; i++) {
+    mean += partial[i].x;
+  }
+  mean /= f32(DV);
+  if thread < DV {
+    let z = projection[params.z + head * DV + column];
+    result[column] = norm[column] * o * inverseSqrt(mean + params.eps) * activate(z, ACTIVATION_SILU);
+  }
+  workgroupBarrier();
+  let at = head * DV;
+  if OUT_F16 {
+    if thread < DV / 2u {
+      out[(at >> 1u) + thread] = narrow_pair(result[2u * thread], result[2u * thread + 1u]);
+    }
+  } else if thread < DV {
+    out[at + thread] = bitcast<u32>(result[thread]);
+  }
+}
