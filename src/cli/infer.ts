@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { InputError } from '../io/errors.ts';
+import { checkWritable, writeTextFile } from '../io/output_file.ts';
 import { type LoadedModel, loadLanguageModel } from '../models/load.ts';
 import type { DtypeName } from '../models/precision.ts';
 import { prepareInput } from '../models/prepare.ts';
@@ -9,12 +10,11 @@ import { type Answer, answer } from './generation.ts';
 import { figures, type InferTimings, resultJson } from './infer_result.ts';
 import { INTERRUPTED, withInterrupt } from './interrupt.ts';
 import { isVggt } from './model_kind.ts';
-import { checkWritable, writeTextFile } from './output_file.ts';
 import { Progress } from './progress.ts';
 import { readPrompt } from './prompt_text.ts';
 import { findModel, nameOf, withDevice } from './session.ts';
 import { StandardOutput } from './standard_output.ts';
-import { decimal, dtype, nonEmpty, wholeNumber } from './values.ts';
+import { decimal, dtype, nonEmpty, referenceFrame, wholeNumber } from './values.ts';
 import { checkVisualFlags, readVisuals } from './visuals.ts';
 
 /** The flags of `infer` as commander names them. */
@@ -42,6 +42,7 @@ export interface InferFlags {
   readonly dtype: DtypeName;
   readonly flashAttn2: boolean;
   readonly geometryEncoderPath?: string;
+  readonly referenceFrame?: string;
   readonly outputJson?: string;
   readonly quiet?: true;
 }
@@ -132,6 +133,11 @@ export function addInferCommand(program: Command, exit: (code: number) => void):
     .option('--dtype <name>', 'precision: bfloat16, float16 or float32', dtype, 'bfloat16' as DtypeName)
     .option('--no-flash-attn2', 'take the naive attention kernels')
     .option('--geometry-encoder-path <path>', 'VGGT checkpoint for a SpatialStack that does not hold its own')
+    .option(
+      '--reference-frame <name>',
+      'picture whose camera a SpatialStack takes as its frame of reference: first or last (default: as config.json says)',
+      referenceFrame,
+    )
     .option('--output-json <file>', 'write the answer with ids, timings and rates to this file')
     .option('--quiet', 'no progress and no figures')
     .addHelpText('after', EXAMPLES)
@@ -205,13 +211,14 @@ async function checkFlags(flags: InferFlags): Promise<void> {
 }
 
 function load(device: Device, path: string, flags: InferFlags, progress: Progress): Promise<LoadedModel> {
-  const { geometryEncoderPath, minPixels, maxPixels } = flags;
+  const { geometryEncoderPath, referenceFrame, minPixels, maxPixels } = flags;
   return loadLanguageModel(device, path, {
     dtype: flags.dtype,
     minPixels,
     maxPixels,
     ...(flags.flashAttn2 ? {} : { attention: 'naive' as const }),
     ...(geometryEncoderPath !== undefined && { geometryEncoderPath }),
+    ...(referenceFrame !== undefined && { referenceFrame }),
     onProgress: progress.transfer(`loading ${nameOf(path)}`),
   });
 }

@@ -27,12 +27,20 @@ export function decimal(flag: string, min: number, max: number, { above = false 
   };
 }
 
-/** One of the precision modes. */
-export function dtype(text: string): DtypeName {
-  const found = DTYPES.find((name) => name === text);
-  if (found === undefined) throw refusal('--dtype', DTYPES.join(', '), text);
-  return found;
+/** One of a few names. */
+function oneOf<T extends string>(flag: string, known: readonly T[]): Parser<T> {
+  return (text) => {
+    const found = known.find((name) => name === text);
+    if (found === undefined) throw refusal(flag, known.join(', '), text);
+    return found;
+  };
 }
+
+/** One of the precision modes. */
+export const dtype: Parser<DtypeName> = oneOf('--dtype', DTYPES);
+
+/** Which frame is the geometry encoder's frame of reference. */
+export const referenceFrame: Parser<'first' | 'last'> = oneOf('--reference-frame', ['first', 'last']);
 
 /** A path or text that must not be empty. */
 export function nonEmpty(flag: string, what: string): Parser<string> {

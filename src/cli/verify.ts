@@ -1,6 +1,7 @@
 import { dirname } from 'node:path';
 import type { Command } from 'commander';
 import { InputError } from '../io/errors.ts';
+import { checkWritable, createFolders } from '../io/output_file.ts';
 import { Checkpoint } from '../io/safetensors.ts';
 import { type TensorToWrite, writeSafetensors } from '../io/safetensors_write.ts';
 import { loadLanguageModel } from '../models/load.ts';
@@ -12,11 +13,10 @@ import { VGGT } from '../models/vggt/vggt.ts';
 import type { Device } from '../tensor/device.ts';
 import { table } from './format.ts';
 import { isVggt } from './model_kind.ts';
-import { checkWritable, createFolders } from './output_file.ts';
 import { Progress } from './progress.ts';
 import { findModel, nameOf, withDevice } from './session.ts';
 import { StandardOutput } from './standard_output.ts';
-import { dtype, nonEmpty } from './values.ts';
+import { dtype, nonEmpty, referenceFrame } from './values.ts';
 
 interface VerifyFlags {
   readonly modelPath: string;
@@ -25,6 +25,7 @@ interface VerifyFlags {
   readonly dump?: string;
   readonly flashAttn2: boolean;
   readonly geometryEncoderPath?: string;
+  readonly referenceFrame?: string;
 }
 
 const HELP = `
@@ -38,6 +39,7 @@ with this one tensor by tensor.
 
 Examples:
   $ spatialstack verify --model-path test/fixtures/qwen3_5-tiny --reference test/fixtures/qwen3_5-tiny/reference/image.safetensors --dtype float32
+  $ spatialstack verify --model-path test/fixtures/spatialstack-tiny --reference test/fixtures/spatialstack-tiny/reference/images_last.safetensors --reference-frame last
   $ spatialstack verify --model-path test/fixtures/vggt-tiny --reference test/fixtures/vggt-tiny/reference/square.safetensors --dump computed.safetensors`;
 
 /** Adds the command `verify`: replays a reference file and compares every tensor. */
@@ -56,6 +58,11 @@ export function addVerifyCommand(program: Command, exit: (code: number) => void)
     .option('--dump <file>', 'write everything computed, under the names of the reference')
     .option('--no-flash-attn2', 'take the naive attention kernels')
     .option('--geometry-encoder-path <path>', 'VGGT checkpoint for a SpatialStack that does not hold its own')
+    .option(
+      '--reference-frame <name>',
+      'picture whose camera a SpatialStack takes as its frame of reference: first or last (default: as config.json says)',
+      referenceFrame,
+    )
     .addHelpText('after', HELP)
     .action(async (flags: VerifyFlags) => exit(await verify(flags)));
 }
@@ -111,6 +118,7 @@ async function verifyLanguageModel(
     dtype: flags.dtype,
     ...(flags.flashAttn2 ? {} : { attention: 'naive' as const }),
     ...(flags.geometryEncoderPath !== undefined && { geometryEncoderPath: flags.geometryEncoderPath }),
+    ...(flags.referenceFrame !== undefined && { referenceFrame: flags.referenceFrame }),
     onProgress: progress.transfer(`loading ${nameOf(path)}`),
   });
   return replayLanguageModel(model, reference, TOLERANCES[flags.dtype]);

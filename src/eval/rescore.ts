@@ -1,6 +1,6 @@
 import { join } from 'node:path';
-import { writeTextFile } from '../cli/output_file.ts';
 import { InputError } from '../io/errors.ts';
+import { writeTextFile } from '../io/output_file.ts';
 import { show } from '../io/strict_json.ts';
 import { type Benchmark, findBenchmarks } from './benchmarks.ts';
 import { type JsonLine, readJsonLines } from './datasets/json_lines.ts';

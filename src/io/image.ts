@@ -141,17 +141,6 @@ function overWhite(value: number, alpha: number): number {
 }
 
 /**
- * Encodes as JPEG (quality 75, 4:2:0: Pillow's defaults) and decodes again, which pictures go through when they travel to the
- * processor as data URIs. The pixels equal those of Pillow's round trip.
- */
-export async function jpegRoundTrip(image: RgbImage): Promise<RgbImage> {
-  const { width, height, data } = image;
-  const raw = { width, height, channels: 3 as const };
-  const encoded = await sharp(data, { raw, limitInputPixels: false }).jpeg({ quality: 75 }).toBuffer();
-  return decodeImage(encoded);
-}
-
-/**
  * Paths of the pictures in a folder (.jpg, .jpeg, .png, .bmp, .webp in any case; sub-folders are not entered), in the order of Python's
  * `sorted`: by code points. Throws InputError if the folder is missing or holds none.
  */

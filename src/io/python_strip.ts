@@ -6,7 +6,7 @@ const PYTHON_SPACE =
   '\u2028\u2029\u202f\u205f\u3000';
 
 /** Python's `str.lstrip`: removes leading characters that occur in `characters`. */
-export function pythonLstrip(text: string, characters: string = PYTHON_SPACE): string {
+function pythonLstrip(text: string, characters: string = PYTHON_SPACE): string {
   const removed = new Set(characters);
   const all = Array.from(text);
   const start = all.findIndex((character) => !removed.has(character));

@@ -19,7 +19,7 @@ export interface AttentionOptions {
 }
 
 /** The rungs of the ladder; `decode` is the one for a single query. */
-export const ATTENTION_VARIANTS = ['naive', 'flash', 'decode'] as const;
+export const ATTENTION_VARIANTS = ['naive', 'flash', 'flash_matrix', 'decode'] as const;
 export type AttentionVariant = (typeof ATTENTION_VARIANTS)[number];
 
 /** Keys that one workgroup of the decode variant attends to: enough splits to fill the GPU, few enough to join quickly. */
@@ -27,8 +27,22 @@ const DECODE_CHUNKS = [64, 256];
 const DECODE_SPLITS = 256;
 
 /** Whether a variant can do this. */
-export function attentionSupports(variant: AttentionVariant, q: Heads, k: Heads): boolean {
-  return variant !== 'decode' || (q.tokens === 1 && q.heads / k.heads <= 8);
+export function attentionSupports(variant: AttentionVariant, q: Heads, k: Heads, v: Heads): boolean {
+  if (variant === 'decode') return q.tokens === 1 && q.heads / k.heads <= 8;
+  if (variant !== 'flash_matrix') return true;
+  const isAligned = [q, k, v].every(
+    ({ tensor, dim, offset, tokenStride, headStride }) =>
+      tensor.dtype === 'f16' && [dim, offset, tokenStride, headStride].every((n) => n % 8 === 0),
+  );
+  // Beyond 128 dims the tile has 32 keys, whose 16-byte pieces are shared out evenly over the threads only for whole pairs of matrices.
+  const isShared = q.dim <= 128 || (q.dim <= 256 && Math.ceil(q.dim / 16) % 2 === 0);
+  return isAligned && isShared && q.tensor.device.multipliesMatrices;
+}
+
+/** The variant for these operands. */
+function chooseVariant(q: Heads, k: Heads, v: Heads): AttentionVariant {
+  const order = ['decode', 'flash_matrix'] as const;
+  return order.find((variant) => attentionSupports(variant, q, k, v)) ?? 'flash';
 }
 
 /** Scores that the naive variant keeps at a time. */
@@ -42,7 +56,7 @@ const NAIVE_SCORE_BYTES = 64 * 1024 * 1024;
  */
 export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOptions = {}): Tensor {
   const { scale = 1 / Math.sqrt(q.dim), causal = false, segments = 1, dtype = 'f32' } = options;
-  const variant = options.variant ?? (attentionSupports('decode', q, k) ? 'decode' : 'flash');
+  const variant = options.variant ?? chooseVariant(q, k, v);
   const device = q.tensor.device;
   const queryTokens = q.tokens / segments;
   const keyTokens = k.tokens / segments;
@@ -61,7 +75,7 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
     throw new KernelError(`${described} of dtypes ${qDtype}, ${kvDtype}, ${v.tensor.dtype}`);
   }
 
-  if (!attentionSupports(variant, q, k)) throw new KernelError(`${described}: variant ${variant} takes a single query`);
+  if (!attentionSupports(variant, q, k, v)) throw new KernelError(`${described}: variant ${variant} cannot do this`);
   for (const { tensor, offset, tokenStride, headStride } of [k, v]) {
     if (tensor.dtype !== 'f32' && [offset, tokenStride, headStride].some((n) => n % 2 !== 0)) {
       throw new KernelError(`${described}: 16-bit keys and values need even offsets and strides`);
@@ -105,6 +119,24 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
 
   if (variant === 'decode') {
     decode(q, k, operands, out, common);
+    return out;
+  }
+
+  if (variant === 'flash_matrix') {
+    device.run({
+      kernel: 'attention/flash_matrix',
+      ...common,
+      constants: {
+        DIM: q.dim,
+        CAUSAL: causal,
+        OUT_F16: dtype === 'f16',
+        KEYS: q.dim <= 128 ? 64 : 32,
+        DIM_MATRICES: Math.ceil(q.dim / 16),
+        SUBGROUP: device.opened.subgroupMinSize,
+      },
+      bindings: [...operands, out],
+      workgroups: [Math.ceil(queryTokens / 64), q.heads, segments],
+    });
     return out;
   }
 

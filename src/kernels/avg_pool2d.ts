@@ -10,7 +10,9 @@ import { described, expectDtype } from './checks.ts';
 export function avgPool2d(x: Tensor): Tensor {
   expectDtype('avgPool2d', 'x', x, 'f32');
   if (x.shape.length !== 4 || x.dim(3) % 4 !== 0 || x.dim(1) < 2 || x.dim(2) < 2) {
-    throw new KernelError(`avgPool2d: x is ${described(x)}; expected [S, H, W, C] with sides of at least 2 and C a multiple of 4`);
+    throw new KernelError(
+      `avgPool2d: x is ${described(x)}; expected [S, H, W, C] with sides of at least 2 and C a multiple of 4`,
+    );
   }
   const [frames, height, width, channels] = x.shape as [number, number, number, number];
   const out = x.device.tensor([frames, Math.floor(height / 2), Math.floor(width / 2), channels]);

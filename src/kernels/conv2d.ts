@@ -54,7 +54,12 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
   const { bias, stride = 1, residual, addend, dtype = 'f32', variant = 'register' } = options;
   const { device } = x;
   expectDtype('conv2d', 'x', x, 'f32', ...(variant === 'register' ? [] : (['f16'] as const)));
-  if (x.shape.length !== 4 || weight.shape.length !== 4 || weight.dim(1) !== x.dim(3) || weight.dim(2) !== weight.dim(3)) {
+  if (
+    x.shape.length !== 4 ||
+    weight.shape.length !== 4 ||
+    weight.dim(1) !== x.dim(3) ||
+    weight.dim(2) !== weight.dim(3)
+  ) {
     throw new KernelError(`conv2d: x ${described(x)} does not fit weight ${described(weight)}`);
   }
   const [frames, height, width, channels] = x.shape as [number, number, number, number];
@@ -163,7 +168,8 @@ function matrixTiling(device: Device, pixels: number, outputs: number): Tiling {
   const tiles = shapes.map((tile) => ({
     constants: { ...tile, SUBGROUP: device.opened.subgroupMinSize },
     workgroups:
-      Math.ceil(pixels / (16 * tile.ROWS * tile.GRID_ROWS)) * Math.ceil(outputs / (16 * tile.COLUMNS * tile.GRID_COLUMNS)),
+      Math.ceil(pixels / (16 * tile.ROWS * tile.GRID_ROWS)) *
+      Math.ceil(outputs / (16 * tile.COLUMNS * tile.GRID_COLUMNS)),
   }));
   return tiles.find(({ workgroups }) => workgroups >= ENOUGH_WORKGROUPS) ?? tiles.at(-1)!;
 }

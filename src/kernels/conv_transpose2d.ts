@@ -22,7 +22,12 @@ export interface ConvTranspose2dOptions {
 export function convTranspose2d(x: Tensor, weight: Tensor, { bias, operand = 'f32' }: ConvTranspose2dOptions): Tensor {
   const { device } = x;
   expectDtype('convTranspose2d', 'x', x, 'f32');
-  if (x.shape.length !== 4 || weight.shape.length !== 4 || weight.dim(0) !== x.dim(3) || weight.dim(2) !== weight.dim(3)) {
+  if (
+    x.shape.length !== 4 ||
+    weight.shape.length !== 4 ||
+    weight.dim(0) !== x.dim(3) ||
+    weight.dim(2) !== weight.dim(3)
+  ) {
     throw new KernelError(`convTranspose2d: x ${described(x)} does not fit weight ${described(weight)}`);
   }
   const [frames, height, width, channels] = x.shape as [number, number, number, number];

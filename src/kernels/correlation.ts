@@ -20,8 +20,15 @@ export interface CorrelationOptions {
  * [N, S, 2] as (x, y), all f32, C a multiple of 4. Fills columns `column ..` of `out` [N, S, width] for the map's frames; index a * side + b of a window lies
  * a - radius to the right and b - radius below (spec vggt.md section 7.2). @throws KernelError
  */
-export function correlation(map: Tensor, features: Tensor, coords: Tensor, out: Tensor, options: CorrelationOptions): void {
-  for (const [name, tensor] of Object.entries({ map, features, coords, out })) expectDtype('correlation', name, tensor, 'f32');
+export function correlation(
+  map: Tensor,
+  features: Tensor,
+  coords: Tensor,
+  out: Tensor,
+  options: CorrelationOptions,
+): void {
+  for (const [name, tensor] of Object.entries({ map, features, coords, out }))
+    expectDtype('correlation', name, tensor, 'f32');
   const { firstFrame, scale, radius, column } = options;
   if (map.shape.length !== 4 || features.shape.length !== 3 || out.shape.length !== 3 || map.dim(3) % 4 !== 0) {
     throw new KernelError(`correlation: map ${described(map)}, features ${described(features)}, out ${described(out)}`);

@@ -15,7 +15,12 @@ const MOST_OUTPUTS = 16;
  * but the last through `activation`, the last, a confidence, through 1 + exp(z). Results [S, H, W, O - 1] and [S, H, W], f32. C is a multiple
  * of 4. @throws KernelError
  */
-export function denseOutput(x: Tensor, weight: Tensor, bias: Tensor, activation: DenseActivation): [value: Tensor, confidence: Tensor] {
+export function denseOutput(
+  x: Tensor,
+  weight: Tensor,
+  bias: Tensor,
+  activation: DenseActivation,
+): [value: Tensor, confidence: Tensor] {
   expectDtype('denseOutput', 'x', x, 'f32');
   expectDtype('denseOutput', 'the weight', weight, 'f32', 'f16', 'bf16');
   const channels = x.dim(-1);

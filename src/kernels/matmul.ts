@@ -37,7 +37,7 @@ export interface LinearOptions {
 }
 
 /** Numbers of wgsl/common/activation.wgsl. */
-export const ACTIVATIONS = { none: 0, gelu_erf: 1, gelu_tanh: 2, silu: 3 } as const;
+const ACTIVATIONS = { none: 0, gelu_erf: 1, gelu_tanh: 2, silu: 3 } as const;
 export type Activation = keyof typeof ACTIVATIONS;
 
 /** The rungs of the ladder, slowest first; `matvec` is the one for a few rows of x. */
@@ -45,7 +45,7 @@ export const MATMUL_VARIANTS = ['naive', 'tiled', 'register', 'subgroup_matrix',
 export type MatmulVariant = (typeof MATMUL_VARIANTS)[number];
 
 /** Most rows of x that `matvec` takes in one dispatch. */
-export const MATVEC_ROWS = 4;
+const MATVEC_ROWS = 4;
 
 /** Whether a variant can multiply [m, k] of x's dtype by [n, k] on this device. */
 export function matmulSupports(

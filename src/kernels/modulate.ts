@@ -8,7 +8,11 @@ import { expectDtype, expectShape } from './checks.ts';
  */
 export function modulate(x: Tensor, normed: Tensor, modulation: Tensor): Tensor {
   const [tokens, dim] = [x.dim(0), x.dim(-1)];
-  for (const [name, tensor, width] of [['x', x, dim], ['normed', normed, dim], ['modulation', modulation, 3 * dim]] as const) {
+  for (const [name, tensor, width] of [
+    ['x', x, dim],
+    ['normed', normed, dim],
+    ['modulation', modulation, 3 * dim],
+  ] as const) {
     expectDtype('modulate', name, tensor, 'f32');
     expectShape('modulate', name, tensor, [tokens, width]);
   }

@@ -5,7 +5,13 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { described, expectDtype, expectWholeWords, type ResultDtype } from './checks.ts';
 
 /** The axes of x in the order in which the result has them. */
-export type AxisOrder = readonly [0, 1, 2] | readonly [0, 2, 1] | readonly [1, 0, 2] | readonly [1, 2, 0] | readonly [2, 0, 1] | readonly [2, 1, 0];
+export type AxisOrder =
+  | readonly [0, 1, 2]
+  | readonly [0, 2, 1]
+  | readonly [1, 0, 2]
+  | readonly [1, 2, 0]
+  | readonly [2, 0, 1]
+  | readonly [2, 1, 0];
 
 /** x [A, B, C] (f32, f16 or bf16) with its axes in another order, in f32 or f16. @throws KernelError */
 export function permute(x: Tensor, order: AxisOrder, dtype: ResultDtype = 'f32'): Tensor {

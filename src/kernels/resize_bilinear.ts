@@ -24,7 +24,11 @@ function scale(from: number, to: number): number {
  * Bilinear interpolation with aligned corners, channels last: x [S, H, W, C] f32, C a multiple of 4, to [S, height (or rows.count), width, C].
  * @throws KernelError
  */
-export function resizeBilinear(x: Tensor, [height, width]: readonly [number, number], options: ResizeOptions = {}): Tensor {
+export function resizeBilinear(
+  x: Tensor,
+  [height, width]: readonly [number, number],
+  options: ResizeOptions = {},
+): Tensor {
   const { rows = { first: 0, count: height }, positions, dtype = 'f32' } = options;
   expectDtype('resizeBilinear', 'x', x, 'f32');
   if (x.shape.length !== 4 || x.dim(3) % 4 !== 0) {

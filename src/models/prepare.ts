@@ -24,7 +24,7 @@ export interface PromptOptions {
 }
 
 /** The system message of the original's scripts. */
-export const DEFAULT_SYSTEM = 'You are a helpful assistant.';
+const DEFAULT_SYSTEM = 'You are a helpful assistant.';
 
 /**
  * Turns a question and its pictures into what the model takes: chat text, token ids, patches, positions, and the pictures for the geometry

@@ -48,10 +48,11 @@ export function compare(
   let error = 0;
   let norm = 0;
   for (let i = 0; i < expected.length; i++) {
-    const difference = Math.abs(actual[i]! - expected[i]!);
+    const isSame = actual[i] === expected[i]; // equal infinities are no difference
+    const difference = isSame ? 0 : Math.abs(actual[i]! - expected[i]!);
     if (!(difference <= maxAbs)) maxAbs = difference; // keeps NaN
     error += difference * difference;
-    norm += expected[i]! * expected[i]!;
+    if (Number.isFinite(expected[i])) norm += expected[i]! * expected[i]!;
   }
   return { maxAbs, relativeL2: error === 0 ? 0 : Math.sqrt(error / norm) };
 }

@@ -16,6 +16,9 @@ export type LoadProgress = (loaded: number, total: number) => void;
 
 const GPU_DTYPE: Partial<Record<SafetensorsDtype, Dtype>> = { F32: 'f32', F16: 'f16', BF16: 'bf16' };
 
+/** dtypes that weights may have; integers in their place are a quantised or damaged checkpoint. */
+const WEIGHT_DTYPES: readonly SafetensorsDtype[] = ['F32', 'F16', 'BF16', 'F64'];
+
 /** Bytes of a file that are converted at once, a multiple of every element size, and how many may wait in the GPU's queue. */
 const CONVERTED_BYTES = 4 * 1024 * 1024;
 const QUEUED_BYTES = 64 * 1024 * 1024;
@@ -60,7 +63,7 @@ export class Weights {
     return this.checkpoint.entry(this.prefix + name).shape;
   }
 
-  /** A matrix in the dtype of the file (f32, f16, bf16; others are converted to f32). @throws InputError when missing or of another shape */
+  /** A matrix in the dtype of the file (f32, f16, bf16; f64 is converted to f32). @throws InputError when missing, of another shape or not floating */
   matrix(name: string, shape: readonly number[]): Tensor {
     return this.stack([name], shape);
   }
@@ -171,6 +174,11 @@ export class Weights {
     if (entry.shape.length !== shape.length || entry.shape.some((size, i) => size !== shape[i])) {
       throw new InputError(
         `${this.checkpoint.path}: ${entry.name} has shape [${entry.shape}]; [${shape}] was expected`,
+      );
+    }
+    if (!WEIGHT_DTYPES.includes(entry.dtype)) {
+      throw new InputError(
+        `${this.checkpoint.path}: ${entry.name} has dtype ${entry.dtype}; a weight of ${WEIGHT_DTYPES.join(', ')} was expected`,
       );
     }
     return entry;

@@ -18,8 +18,16 @@ describe('conv2d', () => {
     ['3x3, stride 2, odd sides', { x: [2, 9, 7, 24], outputs: 24, kernel: 3, stride: 2, padding: around(1) }, 'f16'],
     ['3x3, stride 2, even sides', { x: [1, 8, 10, 8], outputs: 68, kernel: 3, stride: 2, padding: around(1) }, 'bf16'],
     ['one pixel', { x: [1, 1, 1, 8], outputs: 4, kernel: 3, stride: 1, padding: around(1) }, 'f32'],
-    ['more pixels and channels than a tile', { x: [1, 13, 11, 40], outputs: 132, kernel: 3, stride: 1, padding: around(1) }, 'f32'],
-    ['a band of rows', { x: [1, 5, 6, 8], outputs: 32, kernel: 3, stride: 1, padding: { top: 0, bottom: 1, left: 1, right: 1 } }, 'f32'],
+    [
+      'more pixels and channels than a tile',
+      { x: [1, 13, 11, 40], outputs: 132, kernel: 3, stride: 1, padding: around(1) },
+      'f32',
+    ],
+    [
+      'a band of rows',
+      { x: [1, 5, 6, 8], outputs: 32, kernel: 3, stride: 1, padding: { top: 0, bottom: 1, left: 1, right: 1 } },
+      'f32',
+    ],
     ['1x1', { x: [3, 4, 5, 12], outputs: 8, kernel: 1, stride: 1, padding: around(0) }, 'bf16'],
   ];
 
@@ -31,15 +39,24 @@ describe('conv2d', () => {
       if (!conv2dSupports(device(), variant, channels)) return;
       const x = random.normal(sizes.x.reduce((a, b) => a * b));
       const shape = [sizes.outputs, channels, sizes.kernel, sizes.kernel];
-      const w = random.normal(shape.reduce((a, b) => a * b), 0.1);
+      const w = random.normal(
+        shape.reduce((a, b) => a * b),
+        0.1,
+      );
       const b = random.normal(sizes.outputs);
-      const [xTensor, weight, bias] = [device().upload(x, sizes.x, 'f32'), uploadAs(device(), w, shape, dtype), device().upload(b, [sizes.outputs], 'f32')];
+      const [xTensor, weight, bias] = [
+        device().upload(x, sizes.x, 'f32'),
+        uploadAs(device(), w, shape, dtype),
+        device().upload(b, [sizes.outputs], 'f32'),
+      ];
       const { padding, stride } = sizes;
       const options: Conv2dOptions = { padding, stride: stride as 1 | 2, variant };
       const exact = quantise(w, dtype);
 
       const plain = conv2dReference(x, exact, b, sizes);
-      expect(relativeL2(await readValues(conv2d(xTensor, weight, { ...options, bias })), plain)).toBeLessThan(tolerance);
+      expect(relativeL2(await readValues(conv2d(xTensor, weight, { ...options, bias })), plain)).toBeLessThan(
+        tolerance,
+      );
 
       const [r, a] = [random.normal(plain.length), random.normal(plain.length)];
       const whole = conv2d(xTensor, weight, { ...options, inputRelu: true, relu: true });
@@ -47,10 +64,22 @@ describe('conv2d', () => {
       expect(relativeL2(await readValues(whole), expected)).toBeLessThan(tolerance);
       const residual = device().upload(r, whole.shape, 'f32');
       const addend = device().upload(a, whole.shape, 'f32');
-      const skipped = await readValues(conv2d(xTensor, weight, { ...options, bias, residual, residualRelu: true, addend }));
-      expect(relativeL2(skipped, plain.map((value, i) => value + relu(r[i]!) + a[i]!))).toBeLessThan(tolerance);
+      const skipped = await readValues(
+        conv2d(xTensor, weight, { ...options, bias, residual, residualRelu: true, addend }),
+      );
+      expect(
+        relativeL2(
+          skipped,
+          plain.map((value, i) => value + relu(r[i]!) + a[i]!),
+        ),
+      ).toBeLessThan(tolerance);
       const shifted = await readValues(conv2d(xTensor, weight, { ...options, residual: addend }));
-      expect(relativeL2(shifted, conv2dReference(x, exact, undefined, sizes).map((value, i) => value + a[i]!))).toBeLessThan(tolerance);
+      expect(
+        relativeL2(
+          shifted,
+          conv2dReference(x, exact, undefined, sizes).map((value, i) => value + a[i]!),
+        ),
+      ).toBeLessThan(tolerance);
 
       if (variant === 'subgroup_matrix') {
         const halves = conv2d(uploadAs(device(), x, sizes.x, 'f16'), weight, { ...options, bias, dtype: 'f16' });
@@ -61,11 +90,17 @@ describe('conv2d', () => {
 
   it('refuses operands that do not fit', () => {
     const x = device().tensor([1, 4, 4, 8]);
-    expect(() => conv2d(x, device().tensor([8, 4, 3, 3]))).toThrow('conv2d: x [1,4,4,8] f32 does not fit weight [8,4,3,3] f32');
+    expect(() => conv2d(x, device().tensor([8, 4, 3, 3]))).toThrow(
+      'conv2d: x [1,4,4,8] f32 does not fit weight [8,4,3,3] f32',
+    );
     expect(() => conv2d(x, device().tensor([8, 8, 5, 5]))).toThrow('would give [1,0,0,8]');
     expect(() => conv2d(x, device().tensor([6, 8, 3, 3]))).toThrow('would give [1,2,2,6]');
-    expect(() => conv2d(x, device().tensor([8, 8, 3, 3]), { bias: device().tensor([4]) })).toThrow('conv2d: bias is [4] f32; expected [8]');
-    expect(() => conv2d(x, device().tensor([8, 8, 3, 3]), { residual: x })).toThrow('conv2d: residual is [1,4,4,8] f32; expected [1,2,2,8]');
+    expect(() => conv2d(x, device().tensor([8, 8, 3, 3]), { bias: device().tensor([4]) })).toThrow(
+      'conv2d: bias is [4] f32; expected [8]',
+    );
+    expect(() => conv2d(x, device().tensor([8, 8, 3, 3]), { residual: x })).toThrow(
+      'conv2d: residual is [1,4,4,8] f32; expected [1,2,2,8]',
+    );
     expect(() => conv2d(device().tensor([1, 4, 4, 8], 'f16'), device().tensor([8, 8, 3, 3]))).toThrow('expected f32');
   });
 });

@@ -33,7 +33,11 @@ describe('convTranspose2d', () => {
 
   it('refuses operands that do not fit', () => {
     const bias = device().tensor([4]);
-    expect(() => convTranspose2d(device().tensor([1, 2, 2, 8]), device().tensor([4, 8, 2, 2]), { bias })).toThrow('does not fit weight');
-    expect(() => convTranspose2d(device().tensor([1, 2, 2, 8]), device().tensor([8, 6, 2, 2]), { bias })).toThrow('bias is [4] f32; expected [6]');
+    expect(() => convTranspose2d(device().tensor([1, 2, 2, 8]), device().tensor([4, 8, 2, 2]), { bias })).toThrow(
+      'does not fit weight',
+    );
+    expect(() => convTranspose2d(device().tensor([1, 2, 2, 8]), device().tensor([8, 6, 2, 2]), { bias })).toThrow(
+      'bias is [4] f32; expected [6]',
+    );
   });
 });

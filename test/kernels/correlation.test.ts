@@ -12,7 +12,10 @@ describe('correlation', () => {
 
   const cases: [string, CorrelationSizes][] = [
     ['level 0', { map: [2, 9, 13, 16], tracks: 3, allFrames: 2, firstFrame: 0, scale: 1, radius: 4 }],
-    ['a chunk of frames at a coarser level', { map: [2, 12, 7, 128], tracks: 5, allFrames: 6, firstFrame: 3, scale: 0.25, radius: 4 }],
+    [
+      'a chunk of frames at a coarser level',
+      { map: [2, 12, 7, 128], tracks: 5, allFrames: 6, firstFrame: 3, scale: 0.25, radius: 4 },
+    ],
     ['a map of one row', { map: [1, 1, 6, 8], tracks: 4, allFrames: 1, firstFrame: 0, scale: 0.5, radius: 2 }],
     ['a map of one pixel', { map: [1, 1, 1, 4], tracks: 2, allFrames: 2, firstFrame: 1, scale: 0.125, radius: 0 }],
   ];
@@ -23,7 +26,10 @@ describe('correlation', () => {
     const map = random.normal(frames * height * width * channels);
     const features = random.normal(tokens * channels);
     // Inside, at the border and far outside.
-    const coords = Float32Array.from({ length: 2 * tokens }, (__, i) => (random.uniform() * 1.6 - 0.3) * ((i % 2 === 0 ? width : height) / scale));
+    const coords = Float32Array.from(
+      { length: 2 * tokens },
+      (__, i) => (random.uniform() * 1.6 - 0.3) * ((i % 2 === 0 ? width : height) / scale),
+    );
     coords[2 * firstFrame] = 1e9;
     const side = (2 * radius + 1) ** 2;
     const out = device().upload(new Float32Array(tokens * (side + 3)).fill(7), [tracks, allFrames, side + 3], 'f32');
@@ -49,7 +55,11 @@ describe('correlation', () => {
   });
 
   it('refuses frames and columns that do not exist', () => {
-    const [map, features, coords] = [device().tensor([2, 4, 4, 8]), device().tensor([3, 2, 8]), device().tensor([3, 2, 2])];
+    const [map, features, coords] = [
+      device().tensor([2, 4, 4, 8]),
+      device().tensor([3, 2, 8]),
+      device().tensor([3, 2, 2]),
+    ];
     const run = (out: number[], firstFrame: number) => () =>
       correlation(map, features, coords, device().tensor(out), { firstFrame, scale: 1, radius: 1, column: 0 });
     expect(run([3, 2, 9], 1)).toThrow('correlation: frames from 1');

@@ -22,21 +22,40 @@ describe('denseOutput', () => {
     const w = random.normal(outputs * channels, 0.2);
     const b = random.normal(outputs);
     const weight = uploadAs(device(), w, [outputs, channels, 1, 1], dtype);
-    const [value, confidence] = denseOutput(device().upload(x, shape, 'f32'), weight, device().upload(b, [outputs], 'f32'), activation);
+    const [value, confidence] = denseOutput(
+      device().upload(x, shape, 'f32'),
+      weight,
+      device().upload(b, [outputs], 'f32'),
+      activation,
+    );
     expect(value.shape).toEqual([...shape.slice(0, 3), outputs - 1]);
     expect(confidence.shape).toEqual(shape.slice(0, 3));
     const expected = denseOutputReference(x, quantise(w, dtype), b, activation);
     const isConfidence = (_: number, i: number) => i % outputs === outputs - 1;
     expect(relativeL2(await readValues(confidence), expected.filter(isConfidence))).toBeLessThan(1e-6);
-    expect(relativeL2(await readValues(value), expected.filter((z, i) => !isConfidence(z, i)))).toBeLessThan(1e-6);
+    expect(
+      relativeL2(
+        await readValues(value),
+        expected.filter((z, i) => !isConfidence(z, i)),
+      ),
+    ).toBeLessThan(1e-6);
   });
 
   it('is exact to the last digits for small values of inv_log, and stays finite for large ones', async () => {
     const z = Float32Array.of(1e-6, 0, 0, 0, -0.05, 0, 0, 0, 0.11, 0, 0, 0, 500, 0, 0, 0, -500, 0, 0, 0);
     const w = device().upload(Float32Array.of(1, 0, 0, 0, 1, 0, 0, 0), [2, 4, 1, 1], 'f32');
-    const [value] = denseOutput(device().upload(z, [1, 1, 5, 4], 'f32'), w, device().upload(new Float32Array(2), [2], 'f32'), 'inv_log');
+    const [value] = denseOutput(
+      device().upload(z, [1, 1, 5, 4], 'f32'),
+      w,
+      device().upload(new Float32Array(2), [2], 'f32'),
+      'inv_log',
+    );
     const found = await readValues(value);
-    for (const [i, expected] of [Math.fround(1e-6), -Math.expm1(Math.fround(0.05)), Math.expm1(Math.fround(0.11))].entries()) {
+    for (const [i, expected] of [
+      Math.fround(1e-6),
+      -Math.expm1(Math.fround(0.05)),
+      Math.expm1(Math.fround(0.11)),
+    ].entries()) {
       expect(Math.abs(found[i]! / expected - 1)).toBeLessThan(2e-6);
     }
     expect(found[3]).toBeGreaterThan(1e38);
@@ -46,7 +65,11 @@ describe('denseOutput', () => {
 
   it('refuses operands that do not fit', () => {
     const bias = device().tensor([2]);
-    expect(() => denseOutput(device().tensor([1, 2, 2, 8]), device().tensor([2, 4, 1, 1]), bias, 'exp')).toThrow('does not fit weight');
-    expect(() => denseOutput(device().tensor([1, 2, 2, 8]), device().tensor([4, 8, 1, 1]), bias, 'exp')).toThrow('bias is [2] f32; expected [4]');
+    expect(() => denseOutput(device().tensor([1, 2, 2, 8]), device().tensor([2, 4, 1, 1]), bias, 'exp')).toThrow(
+      'does not fit weight',
+    );
+    expect(() => denseOutput(device().tensor([1, 2, 2, 8]), device().tensor([4, 8, 1, 1]), bias, 'exp')).toThrow(
+      'bias is [2] f32; expected [4]',
+    );
   });
 });

@@ -10,9 +10,22 @@ describe('modulate', () => {
   const device = useDevice();
   const random = new Random(27);
 
-  it.each([[1, 1], [3, 96], [2, 257], [5, 2048]])('equals the formula: %s tokens of %s', async (tokens, dim) => {
-    const [x, normed, modulation] = [random.normal(tokens * dim), random.normal(tokens * dim), random.normal(3 * tokens * dim)];
-    const y = modulate(device().upload(x, [tokens, dim], 'f32'), device().upload(normed, [tokens, dim], 'f32'), device().upload(modulation, [tokens, 3 * dim], 'f32'));
+  it.each([
+    [1, 1],
+    [3, 96],
+    [2, 257],
+    [5, 2048],
+  ])('equals the formula: %s tokens of %s', async (tokens, dim) => {
+    const [x, normed, modulation] = [
+      random.normal(tokens * dim),
+      random.normal(tokens * dim),
+      random.normal(3 * tokens * dim),
+    ];
+    const y = modulate(
+      device().upload(x, [tokens, dim], 'f32'),
+      device().upload(normed, [tokens, dim], 'f32'),
+      device().upload(modulation, [tokens, 3 * dim], 'f32'),
+    );
     expect(maxAbsDifference(await readValues(y), modulateReference(x, normed, modulation, dim))).toBeLessThan(1e-5);
   });
 

@@ -14,11 +14,26 @@ describe('resizeBilinear', () => {
   const random = new Random(24);
 
   const cases: [Shape, [number, number]][] = [
-    [[2, 5, 7, 8], [10, 14]],
-    [[1, 9, 6, 16], [9, 6]],
-    [[1, 16, 11, 4], [3, 5]],
-    [[3, 1, 4, 8], [6, 1]],
-    [[1, 2, 2, 12], [37, 41]],
+    [
+      [2, 5, 7, 8],
+      [10, 14],
+    ],
+    [
+      [1, 9, 6, 16],
+      [9, 6],
+    ],
+    [
+      [1, 16, 11, 4],
+      [3, 5],
+    ],
+    [
+      [3, 1, 4, 8],
+      [6, 1],
+    ],
+    [
+      [1, 2, 2, 12],
+      [37, 41],
+    ],
   ];
   it.each(cases)('equals the formula: [%s] to %s', async (shape, size) => {
     const [frames, , , channels] = shape;
@@ -35,7 +50,11 @@ describe('resizeBilinear', () => {
     const table = random.normal((width + height) * half);
     const positions = device().upload(table, [width + height, half], 'f32');
     const moved = expected.map((value, i) => {
-      const [c, column, y] = [i % channels, Math.floor(i / channels) % width, Math.floor(i / channels / width) % height];
+      const [c, column, y] = [
+        i % channels,
+        Math.floor(i / channels) % width,
+        Math.floor(i / channels / width) % height,
+      ];
       return value + table[c < half ? column * half + c : (width + y) * half + c - half]!;
     });
     expect(maxAbsDifference(await readValues(resizeBilinear(x, size, { positions })), moved)).toBeLessThan(2e-5);
@@ -43,7 +62,9 @@ describe('resizeBilinear', () => {
     const rows = { first: Math.floor(height / 3), count: Math.ceil(height / 2) };
     const band = await readValues(resizeBilinear(x, size, { positions, rows }));
     const row = width * channels;
-    const part = Array.from({ length: frames }, (_, s) => [...moved.subarray((s * height + rows.first) * row, (s * height + rows.first + rows.count) * row)]);
+    const part = Array.from({ length: frames }, (_, s) => [
+      ...moved.subarray((s * height + rows.first) * row, (s * height + rows.first + rows.count) * row),
+    ]);
     expect(maxAbsDifference(band, part.flat())).toBeLessThan(2e-5);
   });
 
@@ -60,12 +81,17 @@ describe('resizeBilinear', () => {
     });
     const [height, width] = size.split('x').map(Number) as [number, number];
     const y = await readValues(resizeBilinear(device().upload(x, [1, h, w, padded], 'f32'), [height, width]));
-    const planar = Float32Array.from(expected, (_, i) => y[(i % (height * width)) * padded + Math.floor(i / (height * width))]!);
+    const planar = Float32Array.from(
+      expected,
+      (_, i) => y[(i % (height * width)) * padded + Math.floor(i / (height * width))]!,
+    );
     expect(maxAbsDifference(planar, expected)).toBeLessThan(2e-6);
   });
 
   it('refuses other shapes and rows', () => {
     expect(() => resizeBilinear(device().tensor([1, 2, 2, 6]), [4, 4])).toThrow('C a multiple of 4');
-    expect(() => resizeBilinear(device().tensor([1, 2, 2, 4]), [4, 4], { rows: { first: 2, count: 3 } })).toThrow('rows 2 to 5 of 4');
+    expect(() => resizeBilinear(device().tensor([1, 2, 2, 4]), [4, 4], { rows: { first: 2, count: 3 } })).toThrow(
+      'rows 2 to 5 of 4',
+    );
   });
 });

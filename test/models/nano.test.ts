@@ -18,7 +18,7 @@ const named = (numbers: readonly number[]): NanoQuestion[] => numbers.map((n) =>
 /** One question of each task; 3, 10 and 31 with a thought, 14, 15 and 31 with two pictures, 4, 14 and 15 with frame numbers. */
 const EVERY_TASK = named([0, 1, 2, 3, 4, 5, 7, 8, 10, 14, 15, 19, 21, 31]);
 const IN_BFLOAT16 = named([0, 10, 14, 19]);
-const OWN_LIMITS = named([2, 8, 16, 60]);
+const OWN_LIMITS = named([2, 8, 18, 60]);
 
 const device = useDevice();
 

@@ -8,6 +8,7 @@ import { replayLanguageModel } from '../../src/models/qwen3_5/replay.ts';
 import { type ComparisonRow, TOLERANCES } from '../../src/models/reference.ts';
 import type { Feature } from '../../src/tensor/gpu.ts';
 import { useDevice } from '../device.ts';
+import { CheckpointFolder, readTensors } from './checkpoints.ts';
 
 const FIXTURES = 'test/fixtures';
 const FOLDERS = ['qwen3_5-tiny', 'qwen3_5-headdim', 'spatialstack-tiny'];
@@ -98,4 +99,32 @@ describe.each([
 ])('without $without in $dtype', ({ disable, dtype }) => {
   const replay = useModel('spatialstack-tiny', { dtype }, disable);
   it.each(['image', 'images'])('%s', (name) => replay(name, dtype));
+});
+
+describe('a reference that was changed', () => {
+  const device = useDevice();
+  const scratch = new CheckpointFolder();
+
+  it('fails in the tensors that were changed, and in no other', async () => {
+    const folder = join(FIXTURES, 'qwen3_5-tiny');
+    const tensors = await readTensors(join(folder, 'reference/text_short.safetensors'));
+    const change = (name: string, edit: (view: DataView) => void) => {
+      const { data } = tensors.get(name)!;
+      edit(new DataView(data.buffer, data.byteOffset, data.byteLength));
+    };
+    change('argmax', (view) => view.setInt32(12, 5, true));
+    change('generated_ids', (view) => view.setInt32(view.byteLength - 4, 5, true)); // the last is not fed back
+    change('logits_last', (view) => view.setFloat32(0, view.getFloat32(0, true) + 0.01, true));
+    const reference = await Checkpoint.open(await scratch.file(tensors));
+    const loaded = await loadLanguageModel(device(), folder, { dtype: 'float32' });
+    const { rows } = await replayLanguageModel(loaded.model, reference, TOLERANCES.float32);
+    await loaded.close();
+    await reference.close();
+    const failed = rows.filter(({ verdict }) => verdict === 'FAIL').map(({ name, note }) => [name, note]);
+    expect(failed.sort()).toEqual([
+      ['argmax', 'differs at 3'],
+      ['generated_ids', 'differs at 23'],
+      ['logits_last', 'needs relative L2 <= 0.0001 and max abs <= 0.002'],
+    ]);
+  });
 });

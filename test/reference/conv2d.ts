@@ -9,7 +9,12 @@ export interface ConvolutionSizes {
 }
 
 /** Naive twin of `conv2d`, in double: x channels last, w [outputs, channels, kernel, kernel]; the sum and its bias, without what is fused around. */
-export function conv2dReference(x: ArrayLike<number>, w: ArrayLike<number>, bias: ArrayLike<number> | undefined, sizes: ConvolutionSizes): Float64Array {
+export function conv2dReference(
+  x: ArrayLike<number>,
+  w: ArrayLike<number>,
+  bias: ArrayLike<number> | undefined,
+  sizes: ConvolutionSizes,
+): Float64Array {
   const [frames, height, width, channels] = sizes.x;
   const { outputs, kernel, stride, padding } = sizes;
   const outHeight = Math.floor((height + padding.top + padding.bottom - kernel) / stride) + 1;
@@ -27,7 +32,9 @@ export function conv2dReference(x: ArrayLike<number>, w: ArrayLike<number>, bias
               const column = ox * stride + kx - padding.left;
               if (y < 0 || y >= height || column < 0 || column >= width) continue;
               for (let c = 0; c < channels; c++) {
-                sum += x[((s * height + y) * width + column) * channels + c]! * w[((o * channels + c) * kernel + ky) * kernel + kx]!;
+                sum +=
+                  x[((s * height + y) * width + column) * channels + c]! *
+                  w[((o * channels + c) * kernel + ky) * kernel + kx]!;
               }
             }
           }

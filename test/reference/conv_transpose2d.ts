@@ -16,7 +16,8 @@ export function convTranspose2dReference(
             for (let dx = 0; dx < k; dx++) {
               let sum = bias[o]!;
               for (let c = 0; c < channels; c++) {
-                sum += x[((s * height + y) * width + column) * channels + c]! * w[((c * outputs + o) * k + dy) * k + dx]!;
+                sum +=
+                  x[((s * height + y) * width + column) * channels + c]! * w[((c * outputs + o) * k + dy) * k + dx]!;
               }
               out[((s * height * k + y * k + dy) * width * k + column * k + dx) * outputs + o] = sum;
             }

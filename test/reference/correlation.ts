@@ -9,7 +9,12 @@ export interface CorrelationSizes {
 }
 
 /** Naive twin of `correlation`, in double: every sample by itself, [tracks, frames of the map, side * side]. */
-export function correlationReference(map: ArrayLike<number>, features: ArrayLike<number>, coords: ArrayLike<number>, sizes: CorrelationSizes): Float64Array {
+export function correlationReference(
+  map: ArrayLike<number>,
+  features: ArrayLike<number>,
+  coords: ArrayLike<number>,
+  sizes: CorrelationSizes,
+): Float64Array {
   const [frames, height, width, channels] = sizes.map;
   const { tracks, allFrames, firstFrame, scale, radius } = sizes;
   const side = 2 * radius + 1;
@@ -21,7 +26,8 @@ export function correlationReference(map: ArrayLike<number>, features: ArrayLike
       const corr = (x: number, y: number): number => {
         if (x < 0 || x >= width || y < 0 || y >= height) return 0;
         let sum = 0;
-        for (let c = 0; c < channels; c++) sum += features[token * channels + c]! * map[((s * height + y) * width + x) * channels + c]!;
+        for (let c = 0; c < channels; c++)
+          sum += features[token * channels + c]! * map[((s * height + y) * width + x) * channels + c]!;
         return sum / Math.sqrt(channels);
       };
       for (let a = 0; a < side; a++) {
@@ -31,7 +37,10 @@ export function correlationReference(map: ArrayLike<number>, features: ArrayLike
           const [x0, y0] = [Math.floor(x), Math.floor(y)];
           const [u, v] = [x - x0, y - y0];
           out[at++] =
-            (1 - u) * (1 - v) * corr(x0, y0) + u * (1 - v) * corr(x0 + 1, y0) + (1 - u) * v * corr(x0, y0 + 1) + u * v * corr(x0 + 1, y0 + 1);
+            (1 - u) * (1 - v) * corr(x0, y0) +
+            u * (1 - v) * corr(x0 + 1, y0) +
+            (1 - u) * v * corr(x0, y0 + 1) +
+            u * v * corr(x0 + 1, y0 + 1);
         }
       }
     }

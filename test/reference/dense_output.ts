@@ -1,5 +1,10 @@
 /** Naive twin of `denseOutput`, in double: [pixels, outputs] of which the last column is the confidence. */
-export function denseOutputReference(x: ArrayLike<number>, w: ArrayLike<number>, bias: ArrayLike<number>, activation: 'exp' | 'inv_log'): Float64Array {
+export function denseOutputReference(
+  x: ArrayLike<number>,
+  w: ArrayLike<number>,
+  bias: ArrayLike<number>,
+  activation: 'exp' | 'inv_log',
+): Float64Array {
   const outputs = bias.length;
   const channels = w.length / outputs;
   return Float64Array.from({ length: (x.length / channels) * outputs }, (_, i) => {

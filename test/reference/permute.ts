@@ -1,5 +1,9 @@
 /** Naive twin of `permute`: values [A, B, C] with the axes in another order. */
-export function permuteReference(x: ArrayLike<number>, shape: readonly number[], order: readonly number[]): Float64Array {
+export function permuteReference(
+  x: ArrayLike<number>,
+  shape: readonly number[],
+  order: readonly number[],
+): Float64Array {
   const strides = [shape[1]! * shape[2]!, shape[2]!, 1];
   const [sizes, steps] = [order.map((axis) => shape[axis]!), order.map((axis) => strides[axis]!)];
   const out = new Float64Array(x.length);

@@ -8,7 +8,13 @@ function embedded(z: number, dim: number): number[] {
 
 /** Naive twin of `trackTokens`: [tracks, frames, 3 * channels + 4]. */
 export function trackTokensReference(
-  { coords, corr, features, positions, reference }: Record<'coords' | 'corr' | 'features' | 'positions' | 'reference', Float32Array>,
+  {
+    coords,
+    corr,
+    features,
+    positions,
+    reference,
+  }: Record<'coords' | 'corr' | 'features' | 'positions' | 'reference', Float32Array>,
   [tracks, frames, channels]: readonly [number, number, number],
   maxScale: number,
 ): Float64Array {
@@ -17,10 +23,20 @@ export function trackTokensReference(
   for (let n = 0; n < tracks; n++) {
     for (let s = 0; s < frames; s++) {
       const token = n * frames + s;
-      const [x, y] = [0, 1].map((axis) => Math.fround(coords[2 * token + axis]! - coords[2 * n * frames + axis]!)) as [number, number];
+      const [x, y] = [0, 1].map((axis) => Math.fround(coords[2 * token + axis]! - coords[2 * n * frames + axis]!)) as [
+        number,
+        number,
+      ];
       const slice = (values: Float32Array) => [...values.subarray(token * channels, (token + 1) * channels)];
       const scaled = [x / maxScale, y / maxScale];
-      const parts = [...embedded(x, channels / 2), ...embedded(y, channels / 2), ...scaled, ...scaled, ...slice(corr), ...slice(features)];
+      const parts = [
+        ...embedded(x, channels / 2),
+        ...embedded(y, channels / 2),
+        ...scaled,
+        ...scaled,
+        ...slice(corr),
+        ...slice(features),
+      ];
       parts.forEach((value, i) => {
         out[token * width + i] = value + positions[n * width + i]! + reference[Math.min(s, 1) * width + i]!;
       });

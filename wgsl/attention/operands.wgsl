@@ -1,42 +1,9 @@
-// What all attention variants share: the operands and where their elements lie.
-//   out[t, h, :] = sum_s softmax_s(scale * q[t, h, :] . k[s, g, :]) v[s, g, :]       g = h / (heads / kv_heads)
-// Tokens come in params.segments equal segments that do not see each other: query_tokens queries and key_tokens keys in each.
-// With CAUSAL, query t of a segment sees keys 0 .. t + key_tokens - query_tokens (earlier keys come from a cache).
-// q, k, v: f32 or f16, element (t, h, d) at offset + t * token stride + h * head stride + d. out: [T, heads, DIM] f32 or f16.
-#include "common/dtype.wgsl"
-
-const DIM: u32 = 64u;
-const CAUSAL: bool = false;
-const Q_DTYPE: u32 = 0u;
-const KV_DTYPE: u32 = 0u;
-const OUT_F16: bool = false;
-
-struct Params {
-  query_tokens: u32,
-  key_tokens: u32,
-  heads: u32,
-  kv_heads: u32,
-  q_offset: u32,
-  q_token: u32,
-  q_head: u32,
-  k_offset: u32,
-  k_token: u32,
-  k_head: u32,
-  v_offset: u32,
-  v_token: u32,
-  v_head: u32,
-  scale: f32,
-  first: u32,
-  count: u32,
-}
+// The operands of attention, element by element in any dtype. What is computed and where elements lie: params.wgsl.
+#include "attention/params.wgsl"
 
 @group(0) @binding(0) var<storage, read> q: array<u32>;
 @group(0) @binding(1) var<storage, read> k: array<u32>;
 @group(0) @binding(2) var<storage, read> v: array<u32>;
-
-fn kv_head(head: u32) -> u32 {
-  return head / (params.heads / params.kv_heads);
-}
 
 // token counts from the first token of the first segment.
 fn load_q(token: u32, head: u32, d: u32) -> f32 {
@@ -52,12 +19,4 @@ fn load_k(token: u32, head: u32, d: u32) -> f32 {
 fn load_v(token: u32, head: u32, d: u32) -> f32 {
   let i = params.v_offset + token * params.v_token + head * params.v_head + d;
   return element(v[word_of(i, KV_DTYPE)], i, KV_DTYPE);
-}
-
-// Number of keys that query t of a segment sees.
-fn visible_keys(t: u32) -> u32 {
-  if CAUSAL {
-    return t + 1u + params.key_tokens - params.query_tokens;
-  }
-  return params.key_tokens;
 }

@@ -6,7 +6,7 @@
 //   out:     [T, C] f32
 // Precision: f32. A workgroup computes 64 channels of TOKENS tokens; a thread walks one channel and keeps the last K - 1 inputs in registers,
 // so that u is read (TOKENS + K - 1) / TOKENS times instead of K.
-#include "causal_conv1d/silu.wgsl"
+#include "common/sigmoid.wgsl"
 
 const K: u32 = 4u;
 const TOKENS: u32 = 8u;

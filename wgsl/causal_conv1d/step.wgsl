@@ -4,7 +4,7 @@
 //   state:   [C, K - 1] f32, oldest first; updated in place
 //   out:     [1, C] f32
 // Precision: f32. One thread owns one channel with its state, so nobody else reads what it overwrites.
-#include "causal_conv1d/silu.wgsl"
+#include "common/sigmoid.wgsl"
 
 const K: u32 = 4u;
 

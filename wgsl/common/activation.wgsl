@@ -1,4 +1,6 @@
 // Activation functions by number (ACTIVATIONS in src/kernels/matmul.ts).
+#include "common/sigmoid.wgsl"
+
 const ACTIVATION_NONE: u32 = 0u;
 const ACTIVATION_GELU_ERF: u32 = 1u;
 const ACTIVATION_GELU_TANH: u32 = 2u;
@@ -12,10 +14,6 @@ fn erf(x: f32) -> f32 {
   return sign(x) * (1.0 - polynomial * exp(-min(a * a, 80.0)));
 }
 
-fn sigmoid(x: f32) -> f32 {
-  return 1.0 / (1.0 + exp(-clamp(x, -80.0, 80.0)));
-}
-
 fn activate(x: f32, kind: u32) -> f32 {
   if kind == ACTIVATION_GELU_ERF {
     return 0.5 * x * (1.0 + erf(x * 0.7071067811865476));
@@ -25,7 +23,7 @@ fn activate(x: f32, kind: u32) -> f32 {
     return x * sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x));
   }
   if kind == ACTIVATION_SILU {
-    return x * sigmoid(x);
+    return silu(x);
   }
   return x;
 }

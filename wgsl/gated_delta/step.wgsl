@@ -13,6 +13,7 @@ const DV: u32 = 128u;
 const PARTS: u32 = 2u;
 const ROWS: u32 = 64u; // DK / PARTS, rounded up
 const OUT_F16: bool = false;
+const EXACT: bool = ROWS * PARTS == DK;
 const THREADS: u32 = DV * PARTS;
 
 struct Params {
@@ -50,12 +51,10 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
   let row0 = (thread / DV) * ROWS;
   let base = head * DK * DV + column;
 
-  // The state's rows travel while the vectors are prepared.
+  // The state's rows travel while the vectors are prepared. Rows beyond the end read the last one and count for nothing: a branch
+  // around each load would make them wait for one another.
 #repeat j ROWS
-  var S_$j = 0.0;
-  if row0 + $ju < DK {
-    S_$j = state[base + (row0 + $ju) * DV];
-  }
+  var S_$j = state[base + min(row0 + $ju, DK - 1u) * DV];
 #end
   var squares = vec2<f32>();
   for (var i = thread; i < DK; i += THREADS) {
@@ -78,8 +77,8 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
   // S^T k of the decayed state, and S^T q and k . q, from which o = S^T q + (k . q) u follows without a second pass.
   var sums = vec2<f32>();
 #repeat j ROWS
-  if row0 + $ju < DK {
-    S_$j *= decay;
+  S_$j *= decay;
+  if EXACT || row0 + $ju < DK {
     sums += S_$j * vec2<f32>(k[row0 + $ju], q[row0 + $ju]);
   }
 #end
@@ -97,7 +96,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
   let u = beta * (v - k_scale * sums.x);
   let o = q_scale * (sums.y + k_scale * kq * u);
 #repeat j ROWS
-  if row0 + $ju < DK {
+  if EXACT || row0 + $ju < DK {
     state[base + (row0 + $ju) * DV] = S_$j + k_scale * k[row0 + $ju] * u;
   }
 #end

@@ -80,7 +80,7 @@ export function parseQwen35Config(json: unknown, source: string): Qwen35Config {
   const fields = JsonFields.of(json, source);
   const modelType = fields.get('model_type');
   if (modelType !== 'qwen3_5' && modelType !== 'qwen3_5_text') {
-    throw fields.refusal('model_type', 'a supported one ("qwen3_5", "qwen3_5_text" or "vggt")');
+    throw fields.refusal('model_type', 'that of a language model which runs here ("qwen3_5" or "qwen3_5_text")');
   }
   const nested = fields.nested('text_config');
   if (modelType === 'qwen3_5' && nested === undefined) throw fields.refusal('text_config', 'an object');

@@ -56,7 +56,10 @@ export class CameraHead {
       for (let i = 0; i < frames; i++) device.copy(layer, i * tokens * dim, cameras, i * dim, dim);
       const x = layerNorm(cameras, { ...this.tokenNorm, eps: NORM_EPS });
       const normed = layerNorm(x, { eps: MODULATED_EPS });
-      const empty = Float32Array.from({ length: frames * POSE_VALUES }, (_, i) => this.emptyPoseTokens[i % POSE_VALUES]!);
+      const empty = Float32Array.from(
+        { length: frames * POSE_VALUES },
+        (_, i) => this.emptyPoseTokens[i % POSE_VALUES]!,
+      );
       const start = device.upload(empty, [frames, POSE_VALUES], 'f32');
       const estimates: Tensor[] = [];
       for (let i = 0; i < ITERATIONS; i++) {
@@ -74,7 +77,10 @@ export class CameraHead {
     let y = modulate(x, normed, modulation);
     for (const block of this.trunk) y = block.forward(y, { segments: 1 });
     const { fc1, fc2 } = this.poseBranch;
-    const hidden = linear(layerNorm(y, { ...this.trunkNorm, eps: NORM_EPS }), fc1.weight, { bias: fc1.bias, activation: 'gelu_erf' });
+    const hidden = linear(layerNorm(y, { ...this.trunkNorm, eps: NORM_EPS }), fc1.weight, {
+      bias: fc1.bias,
+      activation: 'gelu_erf',
+    });
     return linear(hidden, fc2.weight, { bias: fc2.bias, ...(last && { residual: last }) });
   }
 }

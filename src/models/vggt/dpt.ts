@@ -1,6 +1,6 @@
 import { InputError } from '../../io/errors.ts';
-import { type Conv2dOptions, conv2d } from '../../kernels/conv2d.ts';
 import { convTranspose2d } from '../../kernels/conv_transpose2d.ts';
+import { type Conv2dOptions, conv2d } from '../../kernels/conv2d.ts';
 import { layerNorm } from '../../kernels/layer_norm.ts';
 import { resizeBilinear } from '../../kernels/resize_bilinear.ts';
 import type { Device } from '../../tensor/device.ts';
@@ -76,7 +76,12 @@ class ResidualConvUnit {
         relu: true,
         dtype: this.#precision.operand,
       });
-      return this.conv2.forward(hidden, { padding: PADDING, residual: x, residualRelu: true, ...(addend && { addend }) });
+      return this.conv2.forward(hidden, {
+        padding: PADDING,
+        residual: x,
+        residualRelu: true,
+        ...(addend && { addend }),
+      });
     });
   }
 }
@@ -104,8 +109,13 @@ class FeatureFusionBlock {
 }
 
 /** How a device runs a DPT: on 16-bit operands only where matrix units multiply them, since otherwise that gains nothing. */
-function convolutionPrecision(device: Device, { outChannels, features, outputs }: DptConfig, precision: Precision): Precision {
-  const isFast = device.multipliesMatrices && [...outChannels, features, outputs].every((channels) => channels % 8 === 0);
+function convolutionPrecision(
+  device: Device,
+  { outChannels, features, outputs }: DptConfig,
+  precision: Precision,
+): Precision {
+  const isFast =
+    device.multipliesMatrices && [...outChannels, features, outputs].every((channels) => channels % 8 === 0);
   return isFast ? precision : { ...precision, operand: 'f32' };
 }
 
@@ -142,7 +152,9 @@ export class Dpt {
     this.resizeLayer0 = conv('resize_layers.0', [c0, c0, 4, 4]);
     this.resizeLayer1 = conv('resize_layers.1', [c1, c1, 2, 2]);
     this.resizeLayer3 = conv('resize_layers.3', [c3, c3, 3, 3]);
-    this.layerRn = outChannels.map((channels, n) => conv(`scratch.layer${n + 1}_rn`, [features, channels, 3, 3], false));
+    this.layerRn = outChannels.map((channels, n) =>
+      conv(`scratch.layer${n + 1}_rn`, [features, channels, 3, 3], false),
+    );
     this.refinenets = outChannels.map(
       (_, n) => new FeatureFusionBlock(weights.at(`scratch.refinenet${n + 1}`), features, convolutions, n < 3),
     );
@@ -162,7 +174,11 @@ export class Dpt {
   }
 
   /** Position embedding of a map of this size [height, width], as `resizeBilinear` adds it; none where the head has none. */
-  positions([height, width]: readonly [number, number], channels: number, { rows, columns }: PatchGrid): { positions?: Tensor } {
+  positions(
+    [height, width]: readonly [number, number],
+    channels: number,
+    { rows, columns }: PatchGrid,
+  ): { positions?: Tensor } {
     if (!this.config.hasPositions) return {};
     const values = uvPositions(height, width, channels, columns / rows);
     return { positions: this.#device.upload(values, [width + height, channels / 2], 'f32') };
@@ -192,7 +208,9 @@ export class Dpt {
     const normed = layerNorm(tokens, { ...this.norm, eps: EPS, dtype: this.precision.operand });
     const size = [rows, columns] as const;
     const projected = this.projects[n]!.forward(normed.reshape(tokens.dim(0), rows, columns, tokens.dim(-1)));
-    const placed = this.config.hasPositions ? resizeBilinear(projected, size, this.positions(size, channels, grid)) : projected;
+    const placed = this.config.hasPositions
+      ? resizeBilinear(projected, size, this.positions(size, channels, grid))
+      : projected;
     return this.layerRn[n]!.forward(this.#resize(placed, n), { padding: PADDING });
   }
 

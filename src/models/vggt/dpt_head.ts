@@ -4,7 +4,7 @@ import { resizeBilinear } from '../../kernels/resize_bilinear.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
-import { type Affine } from './block.ts';
+import type { Affine } from './block.ts';
 import type { VggtConfig } from './config.ts';
 import { Dpt, type PatchGrid, patchTokens } from './dpt.ts';
 
@@ -66,7 +66,12 @@ export class DptHead {
               const rows = Math.min(bandRows, height - row);
               const start = ((first + i) * height + row) * width;
               device.tidy(() => {
-                const [value, certainty] = this.#band(map.rows(i, 1), [height, width], { first: row, count: rows }, positions);
+                const [value, certainty] = this.#band(
+                  map.rows(i, 1),
+                  [height, width],
+                  { first: row, count: rows },
+                  positions,
+                );
                 device.copy(value, 0, values, start * this.values, value.size);
                 device.copy(certainty, 0, confidence, start, certainty.size);
               });

@@ -36,9 +36,10 @@ export function decodePose(poseEnc: Float32Array, height: number, width: number)
   const extrinsic = new Float32Array(frames * 12);
   const intrinsic = new Float32Array(frames * 9);
   for (let frame = 0; frame < frames; frame++) {
-    const [tx, ty, tz, i, j, k, r, fovH, fovW] = poseEnc.subarray(frame * POSE_VALUES, (frame + 1) * POSE_VALUES) as unknown as [
-      number, number, number, number, number, number, number, number, number,
-    ];
+    const [tx, ty, tz, i, j, k, r, fovH, fovW] = poseEnc.subarray(
+      frame * POSE_VALUES,
+      (frame + 1) * POSE_VALUES,
+    ) as unknown as [number, number, number, number, number, number, number, number, number];
     const rotation = quaternionToMatrix(i, j, k, r);
     [tx, ty, tz].forEach((t, row) => {
       extrinsic.set([...rotation.slice(3 * row, 3 * row + 3), t], frame * 12 + 4 * row);

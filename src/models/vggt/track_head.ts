@@ -107,17 +107,32 @@ export class TrackHead {
     const { stride, features, iters } = this.#config;
     const frames = layers[0]!.dim(0);
     const tracks = points.length;
-    const size = [Math.floor((grid.rows * grid.patchSize) / stride), Math.floor((grid.columns * grid.patchSize) / stride)] as const;
+    const size = [
+      Math.floor((grid.rows * grid.patchSize) / stride),
+      Math.floor((grid.columns * grid.patchSize) / stride),
+    ] as const;
     this.#check(size, frames, tracks);
     const [coords, vis, conf] = device.tidy(() => {
       const pyramids = this.#pyramids(layers, grid, specials, size);
       const places = points.map(([x, y]): Place => [x / stride, y / stride]);
       const [taps, positions] = [sampleTaps(places, size), placeEmbedding(places, size, 3 * features + 4)];
       const first = pyramids[0]!.levels[0]!.rows(0, 1).reshape(size[0] * size[1], features);
-      const queried = weightedRows(first, device.upload(taps.index, [tracks, 4], 'i32'), device.upload(taps.weights, [tracks, 4], 'f32'));
-      const known = { positions: device.upload(positions, [tracks, 3 * features + 4], 'f32'), reference: this.queryRefToken, maxScale: MAX_SCALE };
+      const queried = weightedRows(
+        first,
+        device.upload(taps.index, [tracks, 4], 'i32'),
+        device.upload(taps.weights, [tracks, 4], 'f32'),
+      );
+      const known = {
+        positions: device.upload(positions, [tracks, 3 * features + 4], 'f32'),
+        reference: this.queryRefToken,
+        maxScale: MAX_SCALE,
+      };
 
-      const current = device.upload(Float32Array.from(places.flatMap((place) => Array.from({ length: frames }, () => place).flat())), [tracks, frames, 2], 'f32');
+      const current = device.upload(
+        Float32Array.from(places.flatMap((place) => Array.from({ length: frames }, () => place).flat())),
+        [tracks, frames, 2],
+        'f32',
+      );
       let look = repeated(queried, frames);
       for (let i = 0; i < iters; i++) {
         const next = device.tidy(() => {
@@ -149,7 +164,9 @@ export class TrackHead {
     const limit = this.#device.limits.maxStorageBufferBindingSize;
     const most = Math.floor(limit / (4 * inner * frames)) - this.updateformer.virtualTracks.dim(1);
     if (tracks > most) {
-      throw new InputError(`expected at most ${Math.max(most, 0)} points to track through ${frames} frames on ${this.#device.opened.name}, found ${tracks}.`);
+      throw new InputError(
+        `expected at most ${Math.max(most, 0)} points to track through ${frames} frames on ${this.#device.opened.name}, found ${tracks}.`,
+      );
     }
   }
 
@@ -185,7 +202,10 @@ export class TrackHead {
       });
     }
     const { fc1, fc2 } = this.corrMlp;
-    const hidden = linear(sampled.reshape(tracks * frames, corr_levels * samples), fc1.weight, { bias: fc1.bias, activation: 'gelu_erf' });
+    const hidden = linear(sampled.reshape(tracks * frames, corr_levels * samples), fc1.weight, {
+      bias: fc1.bias,
+      activation: 'gelu_erf',
+    });
     return linear(hidden, fc2.weight, { bias: fc2.bias }).reshape(tracks, frames, features);
   }
 

@@ -39,7 +39,11 @@ function axisEmbedding(index: number, dim: number): Float32Array {
  * The 2-D sine and cosine table of a map, bilinearly sampled at some places: [places, dim], the x axis in the first half (spec vggt.md section 7.3). Each
  * half of the table depends on one coordinate only, so each is interpolated along its own axis.
  */
-export function placeEmbedding(places: readonly Place[], [height, width]: readonly [number, number], dim: number): Float32Array {
+export function placeEmbedding(
+  places: readonly Place[],
+  [height, width]: readonly [number, number],
+  dim: number,
+): Float32Array {
   const out = new Float32Array(places.length * dim);
   places.forEach(([x, y], n) => {
     for (const [axis, [low, high, weight]] of [neighbours(x, width), neighbours(y, height)].entries()) {

@@ -15,13 +15,21 @@ export interface UnprojectedPoints {
  * Depth maps [frames, height, width] to points of the world (spec vggt.md section 6): a pixel's ray goes through its column and row index, with no
  * half-pixel offset.
  */
-export function unprojectDepth(depth: Float32Array, { extrinsic, intrinsic }: Cameras, height: number, width: number): UnprojectedPoints {
+export function unprojectDepth(
+  depth: Float32Array,
+  { extrinsic, intrinsic }: Cameras,
+  height: number,
+  width: number,
+): UnprojectedPoints {
   const frames = intrinsic.length / 9;
   const worldPoints = new Float32Array(depth.length * 3);
   const valid = new Uint8Array(depth.length);
   let pixel = 0;
   for (let frame = 0; frame < frames; frame++) {
-    const [r00, r01, r02, tx, r10, r11, r12, ty, r20, r21, r22, tz] = extrinsic.subarray(frame * 12, (frame + 1) * 12) as unknown as number[] & { length: 12 };
+    const [r00, r01, r02, tx, r10, r11, r12, ty, r20, r21, r22, tz] = extrinsic.subarray(
+      frame * 12,
+      (frame + 1) * 12,
+    ) as unknown as number[] & { length: 12 };
     const [fx, , cx, , fy, cy] = intrinsic.subarray(frame * 9, (frame + 1) * 9) as unknown as number[];
     for (let v = 0; v < height; v++) {
       for (let u = 0; u < width; u++, pixel++) {

@@ -194,7 +194,10 @@ export class UpdateTransformer {
 }
 
 /** Some tracks of tokens [tracks * frames, dim], frame by frame: [frames * count, dim]. */
-function transposed(tokens: Tensor, { first, count, frames }: { first: number; count: number; frames: number }): Tensor {
+function transposed(
+  tokens: Tensor,
+  { first, count, frames }: { first: number; count: number; frames: number },
+): Tensor {
   const dim = tokens.dim(1);
   const result = tokens.device.tensor([frames * count, dim]);
   stridedCopy(tokens, result, {

@@ -17,16 +17,16 @@ import {
   cameraPrediction,
   HEADS,
   type HeadName,
+  type Predictions,
   type PredictOptions,
   type PredictPhase,
-  type Predictions,
   trackPrediction,
 } from './predictions.ts';
 import { TrackHead } from './track_head.ts';
 import type { Place } from './track_places.ts';
 
 export type { FrameImages } from './aggregator.ts';
-export type { HeadName, PredictOptions, Predictions } from './predictions.ts';
+export type { HeadName, Predictions, PredictOptions } from './predictions.ts';
 
 /** How to load a VGGT. */
 export interface VggtOptions {
@@ -171,10 +171,18 @@ class Layers {
   readonly #outputs = new Map<number, Tensor>();
   readonly #config: VggtConfig;
 
-  constructor({ aggregator, config }: VGGT, images: FrameImages, heads: ReadonlySet<HeadName>, observe: PredictOptions['observe']) {
+  constructor(
+    { aggregator, config }: VGGT,
+    images: FrameImages,
+    heads: ReadonlySet<HeadName>,
+    observe: PredictOptions['observe'],
+  ) {
     this.#config = config;
     const isDense = (['depth', 'point', 'track'] as const).some((name) => heads.has(name));
-    const read = new Set([...(isDense ? config.dpt.intermediate_layer_idx : []), ...(heads.has('camera') ? [config.depth - 1] : [])]);
+    const read = new Set([
+      ...(isDense ? config.dpt.intermediate_layer_idx : []),
+      ...(heads.has('camera') ? [config.depth - 1] : []),
+    ]);
     const indices = [...read];
     if (indices.length === 0) throw new InputError('expected at least one head to predict with, found none.');
     aggregator.forward(images, indices, observe).forEach((output, i) => {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { InputError } from '../io/errors.ts';
+import { InputError } from './errors.ts';
 
 /** Creates a folder and its parents; returns the first that was missing. Unlike `mkdir` with `recursive` it also ends where the system lets nobody create any, as in /proc. */
 export async function createFolders(path: string): Promise<string | undefined> {
