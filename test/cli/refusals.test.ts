@@ -34,6 +34,11 @@ describe('wrong usage', () => {
     ['beams', ['--prompt', 'x', '--num-beams', '4'], /^--num-beams: expected 1, .* found 4\.$/],
     ['a dtype', ['--prompt', 'x', '--dtype', 'int8'], /^--dtype: expected bfloat16, float16, float32, found "int8"\.$/],
     [
+      'a frame',
+      ['--prompt', 'x', '--reference-frame', 'middle'],
+      /^--reference-frame: expected first, last, found "middle"\.$/,
+    ],
+    [
       'no number',
       ['--prompt', 'x', '--temperature', 'hot'],
       /^--temperature: expected a number from 0 to 100, found "hot"\.$/,

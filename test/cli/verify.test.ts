@@ -18,27 +18,31 @@ describe('verify', () => {
   test.each([
     { checkpoint: TINY, file: 'text' },
     { checkpoint: SPATIAL, file: 'image' },
+    { checkpoint: SPATIAL, file: 'images_last', more: ['--reference-frame', 'last'] },
     { checkpoint: VGGT, file: 'square' },
-  ])('$checkpoint $file is within tolerance, and its dump is the reference', async ({ checkpoint, file }) => {
-    const path = join(checkpoint, `reference/${file}.safetensors`);
-    const dump = join(folder, 'dumps', `${file}.safetensors`);
-    const flags = ['--model-path', checkpoint, '--reference', path, '--dtype', 'float32', '--dump', dump];
-    const { code, stdout } = await runCli(['verify', ...flags]);
-    expect(code, stdout).toBe(0);
-    const rows = verdicts(stdout);
-    expect([...rows.values()]).not.toContain('FAIL');
+  ])(
+    '$checkpoint $file is within tolerance, and its dump is the reference',
+    async ({ checkpoint, file, more = [] }) => {
+      const path = join(checkpoint, `reference/${file}.safetensors`);
+      const dump = join(folder, 'dumps', `${file}.safetensors`);
+      const flags = ['--model-path', checkpoint, '--reference', path, '--dtype', 'float32', '--dump', dump];
+      const { code, stdout } = await runCli(['verify', ...flags, ...more]);
+      expect(code, stdout).toBe(0);
+      const rows = verdicts(stdout);
+      expect([...rows.values()]).not.toContain('FAIL');
 
-    const reference = await Checkpoint.open(path);
-    const dumped = await Checkpoint.open(dump);
-    for (const [name, verdict] of rows) {
-      if (verdict !== 'ok') continue;
-      expect(dumped.entry(name).shape).toEqual(reference.entry(name).shape);
-      const { relativeL2 } = compare(await dumped.readFloat32(name), await reference.readFloat32(name));
-      expect(relativeL2, name).toBeLessThan(1e-3);
-    }
-    expect(rows.size).toBeGreaterThan(4);
-    await Promise.all([reference.close(), dumped.close()]);
-  });
+      const reference = await Checkpoint.open(path);
+      const dumped = await Checkpoint.open(dump);
+      for (const [name, verdict] of rows) {
+        if (verdict !== 'ok') continue;
+        expect(dumped.entry(name).shape).toEqual(reference.entry(name).shape);
+        const { relativeL2 } = compare(await dumped.readFloat32(name), await reference.readFloat32(name));
+        expect(relativeL2, name).toBeLessThan(1e-3);
+      }
+      expect(rows.size).toBeGreaterThan(4);
+      await Promise.all([reference.close(), dumped.close()]);
+    },
+  );
 
   test('a row beyond its tolerance fails the command', async () => {
     const reference = await Checkpoint.open(join(TINY, 'reference/text_short.safetensors'));

@@ -11,6 +11,8 @@ const DK: u32 = 128u;
 const DV: u32 = 128u;
 const CHUNK: u32 = 32u;
 const STRIDE: u32 = 33u;
+// Values of a slice that each thread brings in. Loads beyond the end repeat the last value and are dropped: behind a branch they would wait for one another.
+const LOADS: u32 = 4u;
 
 struct Params {
   tokens: u32,
@@ -59,19 +61,18 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
   var kk = vec4<f32>();
   var qk_products = vec4<f32>();
   for (var d0 = 0u; d0 < DK; d0 += 32u) {
-    for (var i = thread; i < CHUNK * 32u; i += 256u) {
-      let row = i / 32u;
-      let d = d0 + i % 32u;
-      var q = 0.0;
-      var k = 0.0;
-      if row < count && d < DK {
-        let at = ((token0 + row) * 2u * KEY_HEADS + key_head) * DK + d;
-        q = qk[at];
-        k = qk[at + KEY_HEADS * DK];
-      }
-      q_slice[row * STRIDE + i % 32u] = q;
-      k_slice[row * STRIDE + i % 32u] = k;
+#repeat i LOADS
+    {
+      let row = thread / 32u + $iu * 8u;
+      let column = thread % 32u;
+      let at = (min(token0 + row, params.tokens - 1u) * 2u * KEY_HEADS + key_head) * DK + min(d0 + column, DK - 1u);
+      let inside = row < count && d0 + column < DK;
+      let q_value = qk[at];
+      let k_value = qk[at + KEY_HEADS * DK];
+      q_slice[row * STRIDE + column] = select(0.0, q_value, inside);
+      k_slice[row * STRIDE + column] = select(0.0, k_value, inside);
     }
+#end
     workgroupBarrier();
     for (var d = 0u; d < 32u; d++) {
       let k = vec4<f32>(

@@ -11,6 +11,8 @@ const DV: u32 = 128u;
 const CHUNK: u32 = 32u;
 const COLUMNS: u32 = 32u;
 const STRIDE: u32 = 33u;
+// Values of a slice that each thread brings in. Loads beyond the end repeat the last value and are dropped: behind a branch they would wait for one another.
+const LOADS: u32 = 4u;
 
 struct Params {
   tokens: u32,
@@ -37,6 +39,8 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
   let column = thread % COLUMNS;
   let c = group.x * COLUMNS + column;
   let row0 = (thread / COLUMNS) * 4u;
+  let slice_row = thread / 32u;
+  let slice_column = thread % 32u;
 
   for (var i = thread / COLUMNS; i < DK; i += 8u) {
     S[i * COLUMNS + column] = 0.0;
@@ -54,17 +58,18 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     var qs = vec4<f32>();
     for (var d0 = 0u; d0 < DK; d0 += 32u) {
       workgroupBarrier();
-      for (var i = thread; i < CHUNK * 32u; i += 256u) {
-        let row = i / 32u;
-        let d = d0 + i % 32u;
-        let inside = row < count && d < DK;
-        w_slice[row * STRIDE + i % 32u] = 0.0;
-        q_slice[row * STRIDE + i % 32u] = 0.0;
-        if inside {
-          w_slice[row * STRIDE + i % 32u] = w[((token0 + row) * VALUE_HEADS + head) * DK + d];
-          q_slice[row * STRIDE + i % 32u] = qk[((token0 + row) * 2u * KEY_HEADS + key_head) * DK + d];
-        }
+#repeat i LOADS
+      {
+        let row = slice_row + $iu * 8u;
+        let token = min(token0 + row, params.tokens - 1u);
+        let d = min(d0 + slice_column, DK - 1u);
+        let inside = row < count && d0 + slice_column < DK;
+        let w_value = w[(token * VALUE_HEADS + head) * DK + d];
+        let q_value = qk[(token * 2u * KEY_HEADS + key_head) * DK + d];
+        w_slice[row * STRIDE + slice_column] = select(0.0, w_value, inside);
+        q_slice[row * STRIDE + slice_column] = select(0.0, q_value, inside);
       }
+#end
       workgroupBarrier();
       for (var d = 0u; d < min(32u, DK - d0); d++) {
         let s = S[(d0 + d) * COLUMNS + column];
@@ -74,13 +79,13 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         }
       }
     }
-    for (var r = 0u; r < 4u; r++) {
-      var u = 0.0;
-      if row0 + r < count && c < DV {
-        u = uv[((token0 + row0 + r) * VALUE_HEADS + head) * DV + c] - ws[r];
-      }
-      U[(row0 + r) * COLUMNS + column] = u;
+#repeat r LOADS
+    {
+      let token = min(token0 + row0 + $ru, params.tokens - 1u);
+      let u = uv[(token * VALUE_HEADS + head) * DV + min(c, DV - 1u)] - ws[$r];
+      U[(row0 + $ru) * COLUMNS + column] = select(0.0, u, row0 + $ru < count && c < DV);
     }
+#end
     workgroupBarrier();
     // M takes the place of the slice of w.
     for (var i = thread; i < CHUNK * CHUNK; i += 256u) {
@@ -101,22 +106,28 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     let last = G[CHUNK - 1u];
     for (var d0 = 0u; d0 < DK; d0 += 32u) {
       workgroupBarrier();
-      for (var i = thread; i < CHUNK * 32u; i += 256u) {
-        let row = i / 32u;
-        let d = d0 + i % 32u;
-        q_slice[row * STRIDE + i % 32u] = 0.0;
-        if row < count && d < DK {
-          q_slice[row * STRIDE + i % 32u] = exp(last - G[row]) * qk[((token0 + row) * 2u * KEY_HEADS + KEY_HEADS + key_head) * DK + d];
-        }
+#repeat i LOADS
+      {
+        let row = slice_row + $iu * 8u;
+        let token = min(token0 + row, params.tokens - 1u);
+        let d = min(d0 + slice_column, DK - 1u);
+        let k_value = exp(last - G[row]) * qk[(token * 2u * KEY_HEADS + KEY_HEADS + key_head) * DK + d];
+        q_slice[row * STRIDE + slice_column] = select(0.0, k_value, row < count && d0 + slice_column < DK);
       }
+#end
       workgroupBarrier();
-      for (var d = thread / COLUMNS; d < min(32u, DK - d0); d += 8u) {
-        var value = exp(last) * S[(d0 + d) * COLUMNS + column];
-        for (var s = 0u; s < count; s++) {
-          value += q_slice[s * STRIDE + d] * U[s * COLUMNS + column];
-        }
-        S[(d0 + d) * COLUMNS + column] = value;
+      // Rows d, d + 8, d + 16, d + 24 of the slice: one read of U serves four products.
+      var added = vec4<f32>();
+      for (var s = 0u; s < count; s++) {
+        let at = s * STRIDE + slice_row;
+        added += U[s * COLUMNS + column] * vec4<f32>(q_slice[at], q_slice[at + 8u], q_slice[at + 16u], q_slice[at + 24u]);
       }
+#repeat r LOADS
+      if d0 + slice_row + $ru * 8u < DK {
+        let at = (d0 + slice_row + $ru * 8u) * COLUMNS + column;
+        S[at] = exp(last) * S[at] + added[$r];
+      }
+#end
     }
     workgroupBarrier();
   }
