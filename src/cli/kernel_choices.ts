@@ -1,5 +1,5 @@
 import { attention } from '../kernels/attention.ts';
-import { gatedDelta } from '../kernels/gated_delta.ts';
+import { gatedDeltaNorm } from '../kernels/gated_delta.ts';
 import { heads } from '../kernels/heads.ts';
 import { linear } from '../kernels/matmul.ts';
 import { DTYPES, type DtypeName, precisionOf } from '../models/precision.ts';
@@ -55,11 +55,14 @@ const OPERATIONS: Record<string, (device: DryDevice, tokens: number, operand: 'f
     const seen = tokens === STEP ? CONTEXT : tokens;
     attention(view(tokens, HEADS.query), view(seen, HEADS.key), view(seen, HEADS.key), { causal: true });
   },
-  'gated delta rule': (device, tokens) => {
+  'gated delta rule': (device, tokens, operand) => {
     const { keyHeads, valueHeads, keyDim, valueDim } = DELTA;
-    const y = device.tensor([tokens, 2 * keyHeads * keyDim + valueHeads * valueDim]);
-    const gates = { tensor: device.tensor([tokens, 2 * valueHeads]), b: 0, a: valueHeads };
+    const values = valueHeads * valueDim;
+    const y = device.tensor([tokens, 2 * keyHeads * keyDim + values]);
+    const gates = { tensor: device.tensor([tokens, values + 2 * valueHeads]), b: values, a: values + valueHeads };
     const perHead = device.tensor([valueHeads]);
-    gatedDelta(y, gates, perHead, perHead, device.tensor([valueHeads, keyDim, valueDim]), DELTA);
+    const state = device.tensor([valueHeads, keyDim, valueDim]);
+    const norm = { weight: device.tensor([valueDim]), z: 0, eps: 1e-6, dtype: operand };
+    gatedDeltaNorm(y, gates, perHead, perHead, state, DELTA, norm);
   },
 };

@@ -156,15 +156,15 @@ function registerTiling(device: Device, pixels: number, outputs: number): Tiling
   return tiles.find(({ workgroups }) => workgroups >= ENOUGH_WORKGROUPS) ?? smallest;
 }
 
+/** Tiles of the subgroup-matrix variant as matmul's (src/kernels/matmul.ts), largest first, and one for few channels. */
+const MATRIX_TILES = [
+  { ROWS: 2, COLUMNS: 4, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 64 },
+  { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 64 },
+];
+const NARROW_MATRIX_TILE = { ROWS: 2, COLUMNS: 2, GRID_ROWS: 4, GRID_COLUMNS: 1, STEP: 32 };
+
 function matrixTiling(device: Device, pixels: number, outputs: number): Tiling {
-  const shapes =
-    outputs <= 32
-      ? [{ ROWS: 2, COLUMNS: 2, GRID_ROWS: 4, GRID_COLUMNS: 1 }]
-      : [
-          { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 2 },
-          { ROWS: 2, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 2 },
-          { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2 },
-        ];
+  const shapes = outputs <= 32 ? [NARROW_MATRIX_TILE] : MATRIX_TILES;
   const tiles = shapes.map((tile) => ({
     constants: { ...tile, SUBGROUP: device.opened.subgroupMinSize },
     workgroups:

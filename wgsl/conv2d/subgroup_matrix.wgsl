@@ -9,12 +9,12 @@ enable subgroups;
 #include "conv2d/epilogue.wgsl"
 
 const X_F16: bool = false;
-const ROWS: u32 = 4u;
+const ROWS: u32 = 2u;
 const COLUMNS: u32 = 4u;
-const GRID_ROWS: u32 = 2u;
+const GRID_ROWS: u32 = 4u;
 const GRID_COLUMNS: u32 = 2u;
 const SUBGROUP: u32 = 32u;
-const STEP: u32 = 32u;
+const STEP: u32 = 64u;
 
 const THREADS: u32 = SUBGROUP * GRID_ROWS * GRID_COLUMNS;
 const TILE_ROWS: u32 = 16u * ROWS * GRID_ROWS;
@@ -31,7 +31,7 @@ const W_LOADS: u32 = TILE_COLUMNS * QUADS / THREADS;
 var<workgroup> x_tile: array<vec4<u32>, TILE_ROWS * STRIDE_QUADS>;
 var<workgroup> w_tile: array<vec4<u32>, TILE_COLUMNS * STRIDE_QUADS>;
 // Each subgroup's place for a result matrix on its way through the epilogue.
-var<workgroup> results: array<vec4<f32>, GRID_ROWS * GRID_COLUMNS * 64>;
+var<workgroup> results: array<f32, GRID_ROWS * GRID_COLUMNS * 16 * 16>;
 
 // Eight channels as they lie in memory.
 struct Eight {
@@ -141,14 +141,14 @@ fn main(
     workgroupBarrier();
   }
 
-  let place = subgroup * 64u;
+  let place = subgroup * 256u;
 #repeat r ROWS
 #repeat c COLUMNS
-  subgroupMatrixStore<row_major>(&results, place, sum_$r_$c, 4u);
+  subgroupMatrixStore<row_major>(&results, place, sum_$r_$c, 16u);
   workgroupBarrier();
-  for (var quad = lane; quad < 64u; quad += SUBGROUP) {
-    let pixel = row0 + subgroup_row + $ru * 16u + quad / 4u;
-    store_quad(pixel, column0 + subgroup_column + $cu * 16u + quad % 4u * 4u, results[place + quad]);
+  for (var e = lane * 4u; e < 256u; e += SUBGROUP * 4u) {
+    let sums = vec4<f32>(results[place + e], results[place + e + 1u], results[place + e + 2u], results[place + e + 3u]);
+    store_quad(row0 + subgroup_row + $ru * 16u + e / 16u, column0 + subgroup_column + $cu * 16u + e % 16u, sums);
   }
   workgroupBarrier();
 #end

@@ -108,7 +108,10 @@ class FeatureFusionBlock {
   }
 }
 
-/** How a device runs a DPT: on 16-bit operands only where matrix units multiply them, since otherwise that gains nothing. */
+/**
+ * How a device runs a DPT: on f16 operands, which keep as many digits as the TF32 of PyTorch's convolutions on NVIDIA cards, only where the mode
+ * allows it and matrix units multiply them; elsewhere it gains nothing.
+ */
 function convolutionPrecision(
   device: Device,
   { outChannels, features, outputs }: DptConfig,

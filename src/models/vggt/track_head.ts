@@ -162,7 +162,12 @@ export class TrackHead {
     // The widest tensor is the inner one of the update transformer's MLPs.
     const inner = Math.max(3 * hidden_size, this.updateformer.timeBlocks[0]?.fc1.weight.dim(0) ?? 0);
     const limit = this.#device.limits.maxStorageBufferBindingSize;
-    const most = Math.floor(limit / (4 * inner * frames)) - this.updateformer.virtualTracks.dim(1);
+    const bindable = Math.floor(limit / (4 * inner * frames)) - this.updateformer.virtualTracks.dim(1);
+    // Each track is a segment of the attention over time, and segments are counted by one dimension of a dispatch.
+    const most = Math.min(
+      bindable,
+      this.#device.limits.maxComputeWorkgroupsPerDimension - this.updateformer.virtualTracks.dim(1),
+    );
     if (tracks > most) {
       throw new InputError(
         `expected at most ${Math.max(most, 0)} points to track through ${frames} frames on ${this.#device.opened.name}, found ${tracks}.`,
