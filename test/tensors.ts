@@ -18,7 +18,12 @@ export function quantise(values: Float32Array, dtype: FloatDtype): Float32Array<
 }
 
 /** Uploads f32 values as a tensor of `dtype`. */
-export function uploadAs(device: Device, values: Float32Array, shape: readonly number[], dtype: FloatDtype = 'f32'): Tensor {
+export function uploadAs(
+  device: Device,
+  values: Float32Array,
+  shape: readonly number[],
+  dtype: FloatDtype = 'f32',
+): Tensor {
   if (dtype === 'f32') return device.upload(values, shape, 'f32');
   const exact = quantise(values, dtype);
   if (dtype === 'f16') return device.upload(new Uint16Array(Float16Array.from(exact).buffer), shape, 'f16');

@@ -36,7 +36,8 @@ function bench(variant: AttentionVariant, shape: Shape): KernelBench {
         return heads(tensor, { tokens, heads: count, dim, tokenStride: count * dim });
       };
       const operands = [make(queries, shape.heads), make(keys, shape.kvHeads), make(keys, shape.kvHeads)] as const;
-      if (!attentionSupports(variant, ...operands)) throw new SkippedBench(`${device.opened.name} cannot do this variant`);
+      if (!attentionSupports(variant, ...operands))
+        throw new SkippedBench(`${device.opened.name} cannot do this variant`);
       const pairs = causal ? queries * (keys - (queries - 1) / 2) : queries * keys;
       return {
         flops: 4 * pairs * shape.heads * dim,

@@ -24,7 +24,8 @@ function matmulBench(variant: MatmulVariant, [m, n, k]: readonly [number, number
     setup(device) {
       const x = randomTensor(device, [m, k], xDtype);
       const w = randomTensor(device, [n, k], 'bf16');
-      if (!matmulSupports(device, variant, { m, k, dtype: x.dtype })) throw new SkippedBench(`${device.opened.name} cannot do this variant`);
+      if (!matmulSupports(device, variant, { m, k, dtype: x.dtype }))
+        throw new SkippedBench(`${device.opened.name} cannot do this variant`);
       return {
         flops: 2 * m * n * k,
         bytes: m * k * (xDtype === 'f16' ? 2 : 4) + n * k * 2 + m * n * 4,

@@ -173,7 +173,13 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
 }
 
 /** Attention of one query: the splits, then their join. */
-function decode(q: Heads, k: Heads, operands: readonly Tensor[], out: Tensor, common: Pick<Dispatch, 'constants' | 'params'>): void {
+function decode(
+  q: Heads,
+  k: Heads,
+  operands: readonly Tensor[],
+  out: Tensor,
+  common: Pick<Dispatch, 'constants' | 'params'>,
+): void {
   const { device } = out;
   const chunk = DECODE_CHUNKS.find((size) => k.tokens <= size * DECODE_SPLITS) ?? DECODE_CHUNKS.at(-1)!;
   const splits = Math.ceil(k.tokens / chunk);

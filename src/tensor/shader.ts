@@ -73,10 +73,10 @@ function countConstants(code: string): Map<string, number> {
   const values = new Map<string, number>();
   for (const [, name, expression] of code.matchAll(/^const (\w+): u32 = ([\w */]+);/gm)) {
     const [first, ...rest] = expression!.split(' ');
-    const valueOf = (token: string) => values.get(token) ?? Number(token.replace(/u$/, ''));
-    let value = valueOf(first!);
+    const numberOf = (token: string) => values.get(token) ?? Number(token.replace(/u$/, ''));
+    let value = numberOf(first!);
     for (let i = 0; i + 1 < rest.length; i += 2)
-      value = rest[i] === '*' ? value * valueOf(rest[i + 1]!) : Math.floor(value / valueOf(rest[i + 1]!));
+      value = rest[i] === '*' ? value * numberOf(rest[i + 1]!) : Math.floor(value / numberOf(rest[i + 1]!));
     if (Number.isInteger(value)) values.set(name!, value);
   }
   return values;

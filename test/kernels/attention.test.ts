@@ -48,7 +48,12 @@ describe.each(ATTENTION_VARIANTS)('attention %s', (variant) => {
       const scale = 1.5 / Math.sqrt(dim);
       const expected = attentionReference({ q, k, v, heads: shape.heads, kvHeads, dim, segments, scale, causal });
       const view = (values: Float32Array, count: number, dtype: 'f32' | 'f16') =>
-        heads(uploadAs(device(), values, [values.length], dtype), { tokens: values.length / (count * dim), heads: count, dim, tokenStride: count * dim });
+        heads(uploadAs(device(), values, [values.length], dtype), {
+          tokens: values.length / (count * dim),
+          heads: count,
+          dim,
+          tokenStride: count * dim,
+        });
       const operands = [view(q, shape.heads, qDtype), view(k, kvHeads, kvDtype), view(v, kvHeads, kvDtype)] as const;
       if (!attentionSupports(variant, ...operands)) continue;
       const out = attention(...operands, { scale, causal, segments, dtype, variant });
@@ -63,19 +68,40 @@ describe.each(ATTENTION_VARIANTS)('attention %s', (variant) => {
     const [tokens, count, dim] = [variant === 'decode' ? 1 : 37, 3, 16];
     const packed = new Random(9).normal(tokens * 3 * count * dim);
     const tensor = uploadAs(device(), packed, [tokens, 3 * count * dim]);
-    const part = (i: number) => heads(tensor, { tokens, heads: count, dim, tokenStride: 3 * count * dim, offset: i * count * dim });
+    const part = (i: number) =>
+      heads(tensor, { tokens, heads: count, dim, tokenStride: 3 * count * dim, offset: i * count * dim });
     const slice = (i: number) =>
-      Float32Array.from({ length: tokens * count * dim }, (_, j) => packed[Math.floor(j / (count * dim)) * 3 * count * dim + i * count * dim + (j % (count * dim))]!);
+      Float32Array.from(
+        { length: tokens * count * dim },
+        (_, j) => packed[Math.floor(j / (count * dim)) * 3 * count * dim + i * count * dim + (j % (count * dim))]!,
+      );
     if (!attentionSupports(variant, part(0), part(1), part(2))) return;
-    const expected = attentionReference({ q: slice(0), k: slice(1), v: slice(2), heads: count, kvHeads: count, dim, segments: 1, scale: 0.25, causal: false });
-    expect(relativeL2(await readValues(attention(part(0), part(1), part(2), { variant })), expected)).toBeLessThan(2e-6);
+    const expected = attentionReference({
+      q: slice(0),
+      k: slice(1),
+      v: slice(2),
+      heads: count,
+      kvHeads: count,
+      dim,
+      segments: 1,
+      scale: 0.25,
+      causal: false,
+    });
+    expect(relativeL2(await readValues(attention(part(0), part(1), part(2), { variant })), expected)).toBeLessThan(
+      2e-6,
+    );
   });
 
   it('survives scores whose exponentials would overflow', async () => {
     const queries = variant === 'decode' ? 1 : 40;
     const dtype = variant === 'flash_matrix' ? 'f16' : 'f32';
     const make = (value: number, tokens: number) =>
-      heads(uploadAs(device(), new Float32Array(tokens * 8).fill(value), [tokens, 8], dtype), { tokens, heads: 1, dim: 8, tokenStride: 8 });
+      heads(uploadAs(device(), new Float32Array(tokens * 8).fill(value), [tokens, 8], dtype), {
+        tokens,
+        heads: 1,
+        dim: 8,
+        tokenStride: 8,
+      });
     const operands = [make(300, queries), make(300, 40), make(2, 40)] as const;
     if (!attentionSupports(variant, ...operands)) return;
     const out = await readValues(attention(...operands, { variant }));
@@ -84,8 +110,11 @@ describe.each(ATTENTION_VARIANTS)('attention %s', (variant) => {
 });
 
 it('refuses operands that do not fit', () => {
-  const view = (tokens: number, count: number, dim: number) => heads(device().tensor([tokens, count * dim]), { tokens, heads: count, dim, tokenStride: count * dim });
+  const view = (tokens: number, count: number, dim: number) =>
+    heads(device().tensor([tokens, count * dim]), { tokens, heads: count, dim, tokenStride: count * dim });
   expect(() => attention(view(4, 3, 8), view(4, 2, 8), view(4, 2, 8))).toThrow(/do not fit/);
-  expect(() => attention(view(4, 2, 8), view(3, 2, 8), view(3, 2, 8), { causal: true })).toThrow(/a key for every query/);
+  expect(() => attention(view(4, 2, 8), view(3, 2, 8), view(3, 2, 8), { causal: true })).toThrow(
+    /a key for every query/,
+  );
   expect(() => attention(view(4, 1, 514), view(4, 1, 514), view(4, 1, 514))).toThrow(/head size/);
 });

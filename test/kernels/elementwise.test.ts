@@ -49,7 +49,12 @@ describe('elementwise', () => {
     const expected = reference.siluMul(gateUp, dim);
     expect(relativeL2(await readValues(siluMul(x, 'f32')), expected)).toBeLessThan(1e-6);
     if (dim % 2 === 0) expect(relativeL2(await readValues(siluMul(x, 'f16')), expected)).toBeLessThan(1e-3);
-    expect(relativeL2(await readValues(siluMul(x, 'f32', 0.25)), expected.map((value) => value / 4))).toBeLessThan(1e-6);
+    expect(
+      relativeL2(
+        await readValues(siluMul(x, 'f32', 0.25)),
+        expected.map((value) => value / 4),
+      ),
+    ).toBeLessThan(1e-6);
   });
 
   it('keeps silu finite where exp overflows and saturates f16', async () => {

@@ -12,7 +12,17 @@ export interface AttentionOperands {
 }
 
 /** Naive twin of `attention`, in double: every score, its softmax, the weighted sum of values. */
-export function attentionReference({ q, k, v, heads, kvHeads, dim, segments, scale, causal }: AttentionOperands): Float64Array {
+export function attentionReference({
+  q,
+  k,
+  v,
+  heads,
+  kvHeads,
+  dim,
+  segments,
+  scale,
+  causal,
+}: AttentionOperands): Float64Array {
   const queries = q.length / (heads * dim) / segments;
   const keys = k.length / (kvHeads * dim) / segments;
   const out = new Float64Array(q.length);

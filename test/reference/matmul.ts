@@ -25,14 +25,20 @@ export function linearReference(
   x: Float32Array,
   w: Float32Array,
   [m, n, k]: readonly [number, number, number],
-  { bias, gamma, residual, activation = 'none' }: { bias?: Float32Array; gamma?: Float32Array; residual?: Float32Array; activation?: Activation } = {},
+  {
+    bias,
+    gamma,
+    residual,
+    activation = 'none',
+  }: { bias?: Float32Array; gamma?: Float32Array; residual?: Float32Array; activation?: Activation } = {},
 ): Float64Array {
   const out = new Float64Array(m * n);
   for (let row = 0; row < m; row++) {
     for (let column = 0; column < n; column++) {
       let sum = bias?.[column] ?? 0;
       for (let i = 0; i < k; i++) sum += x[row * k + i]! * w[column * k + i]!;
-      out[row * n + column] = (residual?.[row * n + column] ?? 0) + (gamma?.[column] ?? 1) * activations[activation](sum);
+      out[row * n + column] =
+        (residual?.[row * n + column] ?? 0) + (gamma?.[column] ?? 1) * activations[activation](sum);
     }
   }
   return out;
