@@ -2,7 +2,7 @@
 
   python3 bench/peers/make_checkpoint.py qwen3_5-4b OUT        Qwen3.5-4B by transformers, bf16
   python3 bench/peers/make_checkpoint.py spatialstack-4b OUT   the same with a VGGT-1B aggregator (f32) and fusion blocks
-  python3 bench/peers/make_checkpoint.py vggt-1b OUT           VGGT-1B with all heads, f32
+  python3 bench/peers/make_checkpoint.py vggt-1b OUT           the aggregator of VGGT-1B, f32
 
 The tokenizer, template and processor settings come from a folder of the fixtures (--text-from), whose token ids the config takes over.
 """
