@@ -6,6 +6,7 @@ import { linear } from '../../kernels/matmul.ts';
 import { weightedRows } from '../../kernels/weighted_rows.ts';
 import type { Device } from '../../tensor/device.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import { type Affine, linearWeights, normWeights } from '../affine.ts';
 import type { Observe, Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
 import type { Qwen35VisionConfig } from './config.ts';
@@ -14,30 +15,10 @@ import { bilinearPositions, equalRuns, patchAngles, type Run } from './vision_po
 
 const EPS = 1e-6;
 
-/** Linear layer with bias. */
-interface Affine {
-  readonly weight: Tensor;
-  readonly bias: Tensor;
-}
-
-function affine(weights: Weights, name: string, rows: number, columns: number): Affine {
-  return { weight: weights.matrix(`${name}.weight`, [rows, columns]), bias: weights.vector(`${name}.bias`, [rows]) };
-}
-
-/** LayerNorm's weight and bias. */
-interface Norm {
-  readonly weight: Tensor;
-  readonly bias: Tensor;
-}
-
-function norm(weights: Weights, name: string, width: number): Norm {
-  return { weight: weights.vector(`${name}.weight`, [width]), bias: weights.vector(`${name}.bias`, [width]) };
-}
-
 /** One block: attention inside each picture (or time group), then an MLP, both after a LayerNorm and with a residual. */
 class VisionBlock {
-  readonly norm1: Norm;
-  readonly norm2: Norm;
+  readonly norm1: Affine;
+  readonly norm2: Affine;
   readonly qkv: Affine;
   readonly proj: Affine;
   readonly linear_fc1: Affine;
@@ -49,12 +30,12 @@ class VisionBlock {
     readonly precision: Precision,
   ) {
     const { hidden_size, intermediate_size } = config;
-    this.norm1 = norm(weights, 'norm1', hidden_size);
-    this.norm2 = norm(weights, 'norm2', hidden_size);
-    this.qkv = affine(weights, 'attn.qkv', 3 * hidden_size, hidden_size);
-    this.proj = affine(weights, 'attn.proj', hidden_size, hidden_size);
-    this.linear_fc1 = affine(weights, 'mlp.linear_fc1', intermediate_size, hidden_size);
-    this.linear_fc2 = affine(weights, 'mlp.linear_fc2', hidden_size, intermediate_size);
+    this.norm1 = normWeights(weights, 'norm1', hidden_size);
+    this.norm2 = normWeights(weights, 'norm2', hidden_size);
+    this.qkv = linearWeights(weights, 'attn.qkv', 3 * hidden_size, hidden_size);
+    this.proj = linearWeights(weights, 'attn.proj', hidden_size, hidden_size);
+    this.linear_fc1 = linearWeights(weights, 'mlp.linear_fc1', intermediate_size, hidden_size);
+    this.linear_fc2 = linearWeights(weights, 'mlp.linear_fc2', hidden_size, intermediate_size);
   }
 
   forward(x: Tensor, rope: Rope, runs: readonly Run[]): Tensor {
@@ -108,7 +89,7 @@ export class VisionTower {
   readonly patch_embed: Affine;
   readonly pos_embed: Tensor;
   readonly blocks: readonly VisionBlock[];
-  readonly merger: { readonly norm: Norm; readonly linear_fc1: Affine; readonly linear_fc2: Affine };
+  readonly merger: { readonly norm: Affine; readonly linear_fc1: Affine; readonly linear_fc2: Affine };
 
   constructor(
     weights: Weights,
@@ -128,9 +109,9 @@ export class VisionTower {
     );
     const merged = hidden_size * spatial_merge_size ** 2;
     this.merger = {
-      norm: norm(weights, 'merger.norm', hidden_size),
-      linear_fc1: affine(weights, 'merger.linear_fc1', merged, merged),
-      linear_fc2: affine(weights, 'merger.linear_fc2', out_hidden_size, merged),
+      norm: normWeights(weights, 'merger.norm', hidden_size),
+      linear_fc1: linearWeights(weights, 'merger.linear_fc1', merged, merged),
+      linear_fc2: linearWeights(weights, 'merger.linear_fc2', out_hidden_size, merged),
     };
   }
 

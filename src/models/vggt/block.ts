@@ -4,27 +4,9 @@ import { type Heads, heads } from '../../kernels/heads.ts';
 import { layerNorm } from '../../kernels/layer_norm.ts';
 import { linear } from '../../kernels/matmul.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import { type Affine, linearWeights, normWeights } from '../affine.ts';
 import type { Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
-
-/** `weight` and `bias` of a linear layer or a norm. */
-export interface Affine {
-  readonly weight: Tensor;
-  readonly bias: Tensor;
-}
-
-/** A linear layer's [outputs, inputs] weight and its bias. @throws InputError when missing or of another shape */
-export function linearWeights(weights: Weights, name: string, outputs: number, inputs: number): Affine {
-  return {
-    weight: weights.matrix(`${name}.weight`, [outputs, inputs]),
-    bias: weights.vector(`${name}.bias`, [outputs]),
-  };
-}
-
-/** A layer norm's weight and bias, both [dim]. @throws InputError when missing or of another shape */
-export function normWeights(weights: Weights, name: string, dim: number): Affine {
-  return { weight: weights.vector(`${name}.weight`, [dim]), bias: weights.vector(`${name}.bias`, [dim]) };
-}
 
 /** What distinguishes the blocks of VGGT's parts. */
 export interface BlockConfig {

@@ -2,9 +2,10 @@ import { layerNorm } from '../../kernels/layer_norm.ts';
 import { linear } from '../../kernels/matmul.ts';
 import { modulate } from '../../kernels/modulate.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import { type Affine, linearWeights, normWeights } from '../affine.ts';
 import type { Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
-import { type Affine, Block, linearWeights, normWeights } from './block.ts';
+import { Block } from './block.ts';
 import type { VggtConfig } from './config.ts';
 import { POSE_VALUES } from './pose.ts';
 

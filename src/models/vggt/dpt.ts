@@ -5,9 +5,9 @@ import { layerNorm } from '../../kernels/layer_norm.ts';
 import { resizeBilinear } from '../../kernels/resize_bilinear.ts';
 import type { Device } from '../../tensor/device.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import { type Affine, normWeights } from '../affine.ts';
 import type { Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
-import { type Affine, normWeights } from './block.ts';
 import { uvPositions } from './uv_positions.ts';
 
 /** Sizes of a DPT. */

@@ -2,9 +2,9 @@ import { conv2d } from '../../kernels/conv2d.ts';
 import { type DenseActivation, denseOutput } from '../../kernels/dense_output.ts';
 import { resizeBilinear } from '../../kernels/resize_bilinear.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import type { Affine } from '../affine.ts';
 import type { Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
-import type { Affine } from './block.ts';
 import type { VggtConfig } from './config.ts';
 import { Dpt, type PatchGrid, patchTokens } from './dpt.ts';
 

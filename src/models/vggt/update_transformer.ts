@@ -5,8 +5,8 @@ import { layerNorm } from '../../kernels/layer_norm.ts';
 import { linear } from '../../kernels/matmul.ts';
 import { stridedCopy } from '../../kernels/strided_copy.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import { type Affine, linearWeights, normWeights } from '../affine.ts';
 import type { Weights } from '../weights.ts';
-import { type Affine, linearWeights, normWeights } from './block.ts';
 
 const EPS = 1e-5;
 

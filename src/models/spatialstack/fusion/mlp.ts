@@ -1,7 +1,7 @@
 import { linear } from '../../../kernels/matmul.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
+import { type Affine, linearWeights } from '../../affine.ts';
 import type { Precision } from '../../precision.ts';
-import { type Affine, linearWeights } from '../../vggt/block.ts';
 import type { Weights } from '../../weights.ts';
 
 /** Where an MLP's two linear layers lie and how wide its ends are. */

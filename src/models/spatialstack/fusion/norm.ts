@@ -1,7 +1,7 @@
 import { layerNorm } from '../../../kernels/layer_norm.ts';
 import { rmsNorm } from '../../../kernels/rms_norm.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
-import { normWeights } from '../../vggt/block.ts';
+import { normWeights } from '../../affine.ts';
 import type { Weights } from '../../weights.ts';
 
 /** A norm over the last dimension: f32 [..., width] to the same shape in `dtype`, f32 unless given. */

@@ -2,8 +2,8 @@ import { add, addScaled, blend, convert } from '../../../kernels/elementwise.ts'
 import { linear } from '../../../kernels/matmul.ts';
 import { stridedCopy } from '../../../kernels/strided_copy.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
+import { type Affine, linearWeights } from '../../affine.ts';
 import type { Precision } from '../../precision.ts';
-import { type Affine, linearWeights } from '../../vggt/block.ts';
 import type { Weights } from '../../weights.ts';
 import type { FeatureFusionMethod } from '../config.ts';
 import { CrossAttentionBlock } from './cross_attention_block.ts';
