@@ -133,7 +133,7 @@ export class DinoVisionTransformer {
  * The normalised pixels of every patch: [frames * patches, 3 * size * size], patches row by row, the values of one in the order channel,
  * row, column, so that the patch convolution is a linear layer.
  */
-export function normalisedPatches({ data, frames, height, width }: FrameImages, size: number): Float32Array {
+function normalisedPatches({ data, frames, height, width }: FrameImages, size: number): Float32Array {
   const out = new Float32Array(data.length);
   const columns = width / size;
   const patchValues = CHANNELS * size * size;
