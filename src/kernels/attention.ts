@@ -1,7 +1,8 @@
 import { type Dispatch, grid } from '../tensor/device.ts';
-import { DTYPE_CODE } from '../tensor/dtype.ts';
+import { DTYPE_BYTES, DTYPE_CODE } from '../tensor/dtype.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import type { Work } from '../tensor/work.ts';
 import type { Heads } from './heads.ts';
 
 /** How to attend. */
@@ -43,6 +44,19 @@ export function attentionSupports(variant: AttentionVariant, q: Heads, k: Heads,
 function chooseVariant(q: Heads, k: Heads, v: Heads): AttentionVariant {
   const order = ['decode', 'flash_matrix'] as const;
   return order.find((variant) => attentionSupports(variant, q, k, v)) ?? 'flash';
+}
+
+/** What attention cannot do without: two products over the pairs that see each other; queries, keys, values and result once. */
+export function attentionWork(
+  q: Heads,
+  k: Heads,
+  { causal = false, segments = 1, dtype = 'f32' }: AttentionOptions,
+): Work {
+  const [queries, keys] = [q.tokens / segments, k.tokens / segments];
+  const pairs = segments * queries * (causal ? keys - (queries - 1) / 2 : keys);
+  const values = [q.tokens * q.heads * q.dim, 2 * k.tokens * k.heads * k.dim] as const;
+  const [qBytes, kBytes] = [DTYPE_BYTES[q.tensor.dtype], DTYPE_BYTES[k.tensor.dtype]];
+  return { flops: 4 * pairs * q.heads * q.dim, bytes: values[0] * (qBytes + DTYPE_BYTES[dtype]) + values[1] * kBytes };
 }
 
 /** Scores that the naive variant keeps at a time. */
@@ -111,14 +125,15 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
     },
   };
   const operands = [q.tensor, k.tensor, v.tensor];
+  const work = () => attentionWork(q, k, { causal, segments, dtype });
   if (variant === 'flash') {
     const workgroups = [Math.ceil(queryTokens / 32), q.heads, segments];
-    device.run({ kernel: 'attention/flash', ...common, bindings: [...operands, out], workgroups });
+    device.run({ kernel: 'attention/flash', ...common, bindings: [...operands, out], workgroups, work });
     return out;
   }
 
   if (variant === 'decode') {
-    decode(q, k, operands, out, common);
+    decode(q, k, operands, out, { ...common, work });
     return out;
   }
 
@@ -136,6 +151,7 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
       },
       bindings: [...operands, out],
       workgroups: [Math.ceil(queryTokens / 64), q.heads, segments],
+      work,
     });
     return out;
   }
@@ -153,12 +169,14 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
         params,
         bindings: [...operands, scores],
         workgroups: grid(Math.ceil(scores.size / 64)),
+        work: () => ({ flops: 2 * scores.size * q.dim }),
       });
       device.run({
         kernel: 'attention/naive_softmax',
         params: { rows: count * q.heads, width: keyTokens },
         bindings: [scores],
         workgroups: grid(count * q.heads),
+        work: () => ({ flops: 5 * scores.size, bytes: 2 * scores.byteLength }),
       });
       device.run({
         kernel: 'attention/naive_output',
@@ -166,6 +184,7 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
         params,
         bindings: [...operands, scores, out],
         workgroups: grid(Math.ceil((count * q.heads * q.dim) / 128)),
+        work: () => ({ flops: 2 * scores.size * q.dim }),
       });
     }
   });
@@ -178,7 +197,7 @@ function decode(
   k: Heads,
   operands: readonly Tensor[],
   out: Tensor,
-  common: Pick<Dispatch, 'constants' | 'params'>,
+  common: Pick<Dispatch, 'constants' | 'params' | 'work'>,
 ): void {
   const { device } = out;
   const chunk = DECODE_CHUNKS.find((size) => k.tokens <= size * DECODE_SPLITS) ?? DECODE_CHUNKS.at(-1)!;
@@ -189,6 +208,7 @@ function decode(
     const stats = device.tensor([splits, q.heads, 2]);
     device.run({
       kernel: 'attention/decode_split',
+      ...common,
       constants: { ...common.constants, GROUP: group, CHUNK: chunk },
       bindings: [...operands, partial, stats],
       params: { ...common.params, count: splits },

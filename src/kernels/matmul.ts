@@ -142,6 +142,7 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
         weight_offset: norm?.weightOffset ?? 0,
       },
       workgroups: tiling.workgroups,
+      work: () => ({ flops: 2 * m * rows * k }),
     });
   }
   return out;
@@ -186,6 +187,7 @@ export function swiglu(
     bindings: [x, gateUp, x, x, x, out, norm.weight],
     params: { M: m, N: n, K: k, column0: 0, columns: n / 2, scale, eps: norm.eps, weight_offset: norm.weightOffset },
     workgroups: tiling.workgroups,
+    work: () => ({ flops: 2 * m * n * k }),
   });
   return out;
 }

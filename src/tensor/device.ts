@@ -7,6 +7,7 @@ import { Profiler } from './profiler.ts';
 import type { Constants } from './shader.ts';
 import { Stream } from './stream.ts';
 import { Tensor } from './tensor.ts';
+import { bytesOf, type Work } from './work.ts';
 
 /** One dispatch of a kernel. */
 export interface Dispatch {
@@ -19,6 +20,8 @@ export interface Dispatch {
   readonly workgroups: readonly number[];
   /** What profiles and traces call it; the kernel's path unless given. */
   readonly label?: string;
+  /** What it cannot do without, asked for only while profiling: no FLOPs and every binding once unless given. */
+  readonly work?: () => Partial<Work>;
 }
 
 /** Arrays that can be uploaded and read back. */
@@ -145,6 +148,7 @@ export class Device {
       dispatch.bindings,
       dispatch.params ?? {},
       dispatch.workgroups,
+      () => workOf(dispatch),
     );
   }
 
@@ -260,6 +264,12 @@ export class Device {
         ? new DeviceError(`the GPU is out of memory with ${gib} GiB allocated: ${message}`)
         : new KernelError(message);
   }
+}
+
+/** The work that a dispatch states, or what its bindings say. */
+function workOf({ work, bindings }: Dispatch): Work {
+  const { flops = 0, bytes = bytesOf(bindings) } = work?.() ?? {};
+  return { flops, bytes };
 }
 
 /** Workgroup counts for `count` workgroups in a line, folded into two dimensions where one is not enough (`line_index` in wgsl/common/grid.wgsl). */
