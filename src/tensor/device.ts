@@ -267,7 +267,7 @@ export class Device {
 }
 
 /** The work that a dispatch states, or what its bindings say. */
-function workOf({ work, bindings }: Dispatch): Work {
+export function workOf({ work, bindings }: Dispatch): Work {
   const { flops = 0, bytes = bytesOf(bindings) } = work?.() ?? {};
   return { flops, bytes };
 }

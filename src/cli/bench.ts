@@ -1,0 +1,11 @@
+import type { Command } from 'commander';
+import { addBenchKernels } from './bench_kernels.ts';
+
+/** Adds the command `bench`, whose own commands measure. */
+export function addBenchCommand(program: Command, exit: (code: number) => void): void {
+  const bench = program
+    .command('bench')
+    .summary('measure kernels and models')
+    .description('Measures kernels and models on this GPU. Each of the commands explains itself with --help.');
+  addBenchKernels(bench, exit);
+}
