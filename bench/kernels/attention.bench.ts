@@ -28,9 +28,10 @@ const SHAPES: readonly Shape[] = [
   { queries: 1, keys: 32768, heads: 16, kvHeads: 4, dim: 256, causal: true },
 ];
 
-/** Few enough scores for a CPU, in tiles of which the last is not full. */
+/** Few enough scores for a CPU, in tiles of which the last is not full; a long context stays long enough to be cut up as one. */
 function reducedShape({ queries, keys, ...rest }: Shape): Shape {
-  return { ...rest, queries: Math.min(queries, 80), keys: queries === 1 ? Math.min(keys, 300) : 80 };
+  if (queries > 1) return { ...rest, queries: 80, keys: 80 };
+  return { ...rest, queries, keys: keys > 16384 ? 16500 : 300 };
 }
 
 function describe({ queries, keys, heads, kvHeads, dim, causal }: Shape): string {

@@ -13,6 +13,8 @@ export interface MeasureOptions {
   readonly ceiling?: Ceiling;
   /** Bound on the measuring time; 1 unless given. */
   readonly seconds?: number;
+  /** Times the reduced shape instead. */
+  readonly isReduced?: boolean;
 }
 
 const WARM_UP_MS = 50;
@@ -96,8 +98,9 @@ export function untimedRow({ name, variant, shape }: KernelBench): Row {
  * @throws SkippedBench when it is too large for a software adapter, and whatever `setup` and `run` throw
  */
 export async function measure(device: Device, bench: KernelBench, options: MeasureOptions = {}): Promise<Row> {
-  if (isTooLarge(device, bench)) throw new SkippedBench('too large for a software adapter');
-  const run = bench.setup(device, false);
+  const { isReduced = false } = options;
+  if (!isReduced && isTooLarge(device, bench)) throw new SkippedBench('too large for a software adapter');
+  const run = bench.setup(device, isReduced);
   const record = () => device.tidy(() => void run.run());
   const scrubbed = device.tensor([device.opened.isSoftware ? 4096 : SCRUB_BYTES / 4], 'u32');
   const sink = device.tensor([1], 'u32');

@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { InputError } from '../io/errors.ts';
-import { Device } from '../tensor/device.ts';
+import type { Device } from '../tensor/device.ts';
 import { CEILING, ceilingBenches, ceilingOf } from './ceiling.ts';
 import { type KernelBench, SkippedBench } from './kernel_bench.ts';
 import { measure, measureError, untimedRow } from './measure.ts';
@@ -9,6 +9,8 @@ import type { Ceiling, Report, Row } from './report.ts';
 
 /** What to measure, and who is told. */
 export interface RunOptions {
+  /** Opens the GPU: again after a kernel failed. */
+  readonly open: () => Promise<Device>;
   /** Bound on the measuring time of one row, in seconds. */
   readonly seconds: number;
   /** Whether results are compared with the CPU twin. */
@@ -75,7 +77,7 @@ export async function runKernels(
   benches: readonly KernelBench[],
   options: RunOptions,
 ): Promise<{ report: Report; failures: number }> {
-  let device = await Device.open();
+  let device = await options.open();
   try {
     const from = origin(device.opened);
     const all = [...(await ceilingBenches(device)), ...benches];
@@ -90,7 +92,7 @@ export async function runKernels(
       if (!failed) continue;
       failures += 1;
       device.destroy(); // a failed device reports its first error for ever
-      device = await Device.open();
+      device = await options.open();
     }
     const ceiling = ceilingOf(rows);
     return { report: { kind: 'kernels', ...from, ...(ceiling && { ceiling }), rows }, failures };

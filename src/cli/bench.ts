@@ -1,5 +1,6 @@
 import type { Command } from 'commander';
 import { addBenchKernels } from './bench_kernels.ts';
+import { addBenchTune } from './bench_tune.ts';
 
 /** Adds the command `bench`, whose own commands measure. */
 export function addBenchCommand(program: Command, exit: (code: number) => void): void {
@@ -8,4 +9,5 @@ export function addBenchCommand(program: Command, exit: (code: number) => void):
     .summary('measure kernels and models')
     .description('Measures kernels and models on this GPU. Each of the commands explains itself with --help.');
   addBenchKernels(bench, exit);
+  addBenchTune(bench, exit);
 }

@@ -3,6 +3,7 @@ import { chooseBenches, loadBenches, runKernels } from '../bench/run_kernels.ts'
 import { addOutputFlags, BenchOutput, type OutputFlags } from './bench_output.ts';
 import { BenchTable, KERNEL_COLUMNS } from './bench_table.ts';
 import { withInterrupt } from './interrupt.ts';
+import { openDevice } from './session.ts';
 import { decimal } from './values.ts';
 
 interface KernelFlags extends OutputFlags {
@@ -49,6 +50,7 @@ async function benchKernels(names: readonly string[], flags: KernelFlags): Promi
   let table: BenchTable;
   const { report, failures } = await withInterrupt(controller, () =>
     runKernels(benches, {
+      open: openDevice,
       seconds: flags.seconds,
       checkErrors: flags.check,
       signal: controller.signal,

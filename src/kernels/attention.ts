@@ -4,6 +4,7 @@ import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Work } from '../tensor/work.ts';
 import type { Heads } from './heads.ts';
+import { tileFor, tunable } from './tuning.ts';
 
 /** How to attend. */
 export interface AttentionOptions {
@@ -24,8 +25,11 @@ export const ATTENTION_VARIANTS = ['naive', 'flash', 'flash_matrix', 'decode'] a
 export type AttentionVariant = (typeof ATTENTION_VARIANTS)[number];
 
 /** Keys that one workgroup of the decode variant attends to: enough splits to fill the GPU, few enough to join quickly. */
-const DECODE_CHUNKS = [64, 256];
+const DECODE_CHUNK = 64;
+const LONG_DECODE_CHUNK = tunable('attention/decode long', [{ CHUNK: 256 }, { CHUNK: 128 }]);
 const DECODE_SPLITS = 256;
+/** Keys of a tile of `flash_matrix` for heads of up to 128. */
+const MATRIX_KEYS = tunable('attention/flash_matrix', [{ KEYS: 64 }, { KEYS: 32 }]);
 
 /** Whether a variant can do this. */
 export function attentionSupports(variant: AttentionVariant, q: Heads, k: Heads, v: Heads): boolean {
@@ -138,6 +142,9 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
   }
 
   if (variant === 'flash_matrix') {
+    const matrices = Math.ceil(q.dim / 16);
+    // Half a tile is shared out evenly over the threads only for whole pairs of matrices.
+    const keys = matrices % 2 === 0 ? tileFor(device, MATRIX_KEYS).KEYS : 64;
     device.run({
       kernel: 'attention/flash_matrix',
       ...common,
@@ -145,8 +152,8 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
         DIM: q.dim,
         CAUSAL: causal,
         OUT_F16: dtype === 'f16',
-        KEYS: q.dim <= 128 ? 64 : 32,
-        DIM_MATRICES: Math.ceil(q.dim / 16),
+        KEYS: q.dim <= 128 ? keys : 32,
+        DIM_MATRICES: matrices,
         SUBGROUP: device.opened.subgroupMinSize,
       },
       bindings: [...operands, out],
@@ -200,7 +207,8 @@ function decode(
   common: Pick<Dispatch, 'constants' | 'params' | 'work'>,
 ): void {
   const { device } = out;
-  const chunk = DECODE_CHUNKS.find((size) => k.tokens <= size * DECODE_SPLITS) ?? DECODE_CHUNKS.at(-1)!;
+  const isLong = k.tokens > DECODE_CHUNK * DECODE_SPLITS;
+  const chunk = isLong ? tileFor(device, LONG_DECODE_CHUNK).CHUNK : DECODE_CHUNK;
   const splits = Math.ceil(k.tokens / chunk);
   const group = q.heads / k.heads;
   device.tidy(() => {

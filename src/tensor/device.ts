@@ -24,6 +24,9 @@ export interface Dispatch {
   readonly work?: () => Partial<Work>;
 }
 
+/** Constants of a kernel that suit one card better than another. */
+export type Tile = Readonly<Record<string, number>>;
+
 /** Arrays that can be uploaded and read back. */
 export type HostArray = Float32Array | Int32Array | Uint32Array | Uint16Array | Uint8Array;
 
@@ -34,6 +37,8 @@ export class Device {
   readonly memory: Memory;
   readonly pipelines: PipelineCache;
   readonly stream: Stream;
+  /** Tiles measured best on this adapter, by the name under which kernels ask for them (src/kernels/tuning.ts). */
+  readonly tuning = new Map<string, Tile>();
   readonly #scopes: Set<Storage>[] = [];
   #failure: Error | undefined;
 
