@@ -27,7 +27,7 @@ function figure(value: number | undefined): string {
 }
 
 function share({ ceiling, shareOfCeiling }: Row): string {
-  return shareOfCeiling === undefined ? '-' : `${(100 * shareOfCeiling).toFixed(1)} % ${ceiling}`;
+  return shareOfCeiling === undefined ? '-' : `${(100 * shareOfCeiling).toFixed(1)} % ${ceiling ?? ''}`.trimEnd();
 }
 
 const TIME: Column = { title: 'time', width: 9, cell: ({ milliseconds }) => time(milliseconds) };
