@@ -1,8 +1,10 @@
 import { type Dispatch, grid } from '../tensor/device.ts';
-import { DTYPE_CODE } from '../tensor/dtype.ts';
+import { DTYPE_BYTES, DTYPE_CODE } from '../tensor/dtype.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import type { Work } from '../tensor/work.ts';
 import type { Heads } from './heads.ts';
+import { tileFor, tunable } from './tuning.ts';
 
 /** How to attend. */
 export interface AttentionOptions {
@@ -23,8 +25,11 @@ export const ATTENTION_VARIANTS = ['naive', 'flash', 'flash_matrix', 'decode'] a
 export type AttentionVariant = (typeof ATTENTION_VARIANTS)[number];
 
 /** Keys that one workgroup of the decode variant attends to: enough splits to fill the GPU, few enough to join quickly. */
-const DECODE_CHUNKS = [64, 256];
+const DECODE_CHUNK = 64;
+const LONG_DECODE_CHUNK = tunable('attention/decode long', [{ CHUNK: 256 }, { CHUNK: 128 }]);
 const DECODE_SPLITS = 256;
+/** Keys of a tile of `flash_matrix` for heads of up to 128. */
+const MATRIX_KEYS = tunable('attention/flash_matrix', [{ KEYS: 64 }, { KEYS: 32 }]);
 
 /** Whether a variant can do this. */
 export function attentionSupports(variant: AttentionVariant, q: Heads, k: Heads, v: Heads): boolean {
@@ -43,6 +48,19 @@ export function attentionSupports(variant: AttentionVariant, q: Heads, k: Heads,
 function chooseVariant(q: Heads, k: Heads, v: Heads): AttentionVariant {
   const order = ['decode', 'flash_matrix'] as const;
   return order.find((variant) => attentionSupports(variant, q, k, v)) ?? 'flash';
+}
+
+/** What attention cannot do without: two products over the pairs that see each other; queries, keys, values and result once. */
+export function attentionWork(
+  q: Heads,
+  k: Heads,
+  { causal = false, segments = 1, dtype = 'f32' }: AttentionOptions,
+): Work {
+  const [queries, keys] = [q.tokens / segments, k.tokens / segments];
+  const pairs = segments * queries * (causal ? keys - (queries - 1) / 2 : keys);
+  const values = [q.tokens * q.heads * q.dim, 2 * k.tokens * k.heads * k.dim] as const;
+  const [qBytes, kBytes] = [DTYPE_BYTES[q.tensor.dtype], DTYPE_BYTES[k.tensor.dtype]];
+  return { flops: 4 * pairs * q.heads * q.dim, bytes: values[0] * (qBytes + DTYPE_BYTES[dtype]) + values[1] * kBytes };
 }
 
 /** Scores that the naive variant keeps at a time. */
@@ -111,18 +129,22 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
     },
   };
   const operands = [q.tensor, k.tensor, v.tensor];
+  const work = () => attentionWork(q, k, { causal, segments, dtype });
   if (variant === 'flash') {
     const workgroups = [Math.ceil(queryTokens / 32), q.heads, segments];
-    device.run({ kernel: 'attention/flash', ...common, bindings: [...operands, out], workgroups });
+    device.run({ kernel: 'attention/flash', ...common, bindings: [...operands, out], workgroups, work });
     return out;
   }
 
   if (variant === 'decode') {
-    decode(q, k, operands, out, common);
+    decode(q, k, operands, out, { ...common, work });
     return out;
   }
 
   if (variant === 'flash_matrix') {
+    const matrices = Math.ceil(q.dim / 16);
+    // Half a tile is shared out evenly over the threads only for whole pairs of matrices.
+    const keys = matrices % 2 === 0 ? tileFor(device, MATRIX_KEYS).KEYS : 64;
     device.run({
       kernel: 'attention/flash_matrix',
       ...common,
@@ -130,12 +152,13 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
         DIM: q.dim,
         CAUSAL: causal,
         OUT_F16: dtype === 'f16',
-        KEYS: q.dim <= 128 ? 64 : 32,
-        DIM_MATRICES: Math.ceil(q.dim / 16),
+        KEYS: q.dim <= 128 ? keys : 32,
+        DIM_MATRICES: matrices,
         SUBGROUP: device.opened.subgroupMinSize,
       },
       bindings: [...operands, out],
       workgroups: [Math.ceil(queryTokens / 64), q.heads, segments],
+      work,
     });
     return out;
   }
@@ -153,12 +176,14 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
         params,
         bindings: [...operands, scores],
         workgroups: grid(Math.ceil(scores.size / 64)),
+        work: () => ({ flops: 2 * scores.size * q.dim }),
       });
       device.run({
         kernel: 'attention/naive_softmax',
         params: { rows: count * q.heads, width: keyTokens },
         bindings: [scores],
         workgroups: grid(count * q.heads),
+        work: () => ({ flops: 5 * scores.size, bytes: 2 * scores.byteLength }),
       });
       device.run({
         kernel: 'attention/naive_output',
@@ -166,6 +191,7 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
         params,
         bindings: [...operands, scores, out],
         workgroups: grid(Math.ceil((count * q.heads * q.dim) / 128)),
+        work: () => ({ flops: 2 * scores.size * q.dim }),
       });
     }
   });
@@ -178,10 +204,11 @@ function decode(
   k: Heads,
   operands: readonly Tensor[],
   out: Tensor,
-  common: Pick<Dispatch, 'constants' | 'params'>,
+  common: Pick<Dispatch, 'constants' | 'params' | 'work'>,
 ): void {
   const { device } = out;
-  const chunk = DECODE_CHUNKS.find((size) => k.tokens <= size * DECODE_SPLITS) ?? DECODE_CHUNKS.at(-1)!;
+  const isLong = k.tokens > DECODE_CHUNK * DECODE_SPLITS;
+  const chunk = isLong ? tileFor(device, LONG_DECODE_CHUNK).CHUNK : DECODE_CHUNK;
   const splits = Math.ceil(k.tokens / chunk);
   const group = q.heads / k.heads;
   device.tidy(() => {
@@ -189,6 +216,7 @@ function decode(
     const stats = device.tensor([splits, q.heads, 2]);
     device.run({
       kernel: 'attention/decode_split',
+      ...common,
       constants: { ...common.constants, GROUP: group, CHUNK: chunk },
       bindings: [...operands, partial, stats],
       params: { ...common.params, count: splits },

@@ -84,5 +84,9 @@ export function headNormRope(input: Heads, output: Heads, { norm, rope }: { norm
       weight_offset: norm?.weightOffset ?? 0,
     },
     workgroups: grid(workgroups),
+    work: () => ({
+      flops: 8 * tokens * heads * dim,
+      bytes: tokens * heads * dim * (isF16 ? 6 : 8) + (rope?.table.byteLength ?? 0),
+    }),
   });
 }

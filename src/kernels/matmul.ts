@@ -6,6 +6,7 @@ import { rowRanges } from '../tensor/row_ranges.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { siluMul } from './elementwise.ts';
 import { rmsNorm } from './rms_norm.ts';
+import { tileFor, tunable } from './tuning.ts';
 
 /** RMSNorm of x on its way into a product: x * rsqrt(mean(x^2) + eps) * (weightOffset + weight). */
 export interface InputNorm {
@@ -142,6 +143,7 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
         weight_offset: norm?.weightOffset ?? 0,
       },
       workgroups: tiling.workgroups,
+      work: () => ({ flops: 2 * m * rows * k }),
     });
   }
   return out;
@@ -186,6 +188,7 @@ export function swiglu(
     bindings: [x, gateUp, x, x, x, out, norm.weight],
     params: { M: m, N: n, K: k, column0: 0, columns: n / 2, scale, eps: norm.eps, weight_offset: norm.weightOffset },
     workgroups: tiling.workgroups,
+    work: () => ({ flops: 2 * m * n * k }),
   });
   return out;
 }
@@ -201,9 +204,52 @@ interface Tiling {
 
 /** Tiles of the subgroup-matrix variant, largest first: 128x128 with 8 subgroups, 64x64 with 4; measured best of 15 on an H200. */
 const MATRIX_TILES = [
-  { ROWS: 2, COLUMNS: 4, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 64 },
-  { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 64 },
+  tunable('matmul/subgroup_matrix large', [
+    { ROWS: 2, COLUMNS: 4, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 64 },
+    { ROWS: 2, COLUMNS: 4, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 32 },
+    { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 },
+    { ROWS: 4, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 4, STEP: 32 },
+    { ROWS: 2, COLUMNS: 2, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 32 },
+  ]),
+  tunable('matmul/subgroup_matrix small', [
+    { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 64 },
+    { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 },
+    { ROWS: 1, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 },
+    { ROWS: 2, COLUMNS: 1, GRID_ROWS: 2, GRID_COLUMNS: 4, STEP: 32 },
+  ]),
 ];
+/** Products of a thread of the register variant, down and across. */
+const REGISTER_TILES = tunable('matmul/register', [
+  { ROWS: 4, COLUMNS: 4 },
+  { ROWS: 8, COLUMNS: 4 },
+  { ROWS: 4, COLUMNS: 8 },
+  { ROWS: 8, COLUMNS: 8 },
+]);
+/** Rows of the weight that a workgroup of `matvec` reads side by side, an even count, and its threads. */
+const WIDE_MATVEC = tunable(
+  'matmul/matvec wide',
+  [
+    { SLOTS: 4, THREADS: 128 },
+    { SLOTS: 2, THREADS: 128 },
+    { SLOTS: 8, THREADS: 128 },
+    { SLOTS: 2, THREADS: 64 },
+    { SLOTS: 4, THREADS: 64 },
+    { SLOTS: 4, THREADS: 256 },
+  ],
+  { SLOTS: 4, THREADS: 16 },
+);
+const NARROW_MATVEC = tunable(
+  'matmul/matvec narrow',
+  [
+    { SLOTS: 2, THREADS: 128 },
+    { SLOTS: 4, THREADS: 128 },
+    { SLOTS: 2, THREADS: 64 },
+    { SLOTS: 2, THREADS: 256 },
+  ],
+  { SLOTS: 2, THREADS: 16 },
+);
+/** Rows of a weight from which it counts as wide. */
+const WIDE_ROWS = 8192;
 /** A tile is worth it when at least this many workgroups share the work. */
 const MATRIX_WORKGROUPS = 40;
 
@@ -214,25 +260,26 @@ function tile(device: Device, variant: MatmulVariant, m: number, n: number): Til
       return { constants: {}, workgroups: [Math.ceil(n / 64), Math.ceil(m / 8)] };
     case 'tiled':
       return { constants: {}, workgroups: [Math.ceil(n / 32), Math.ceil(m / 16)] };
-    case 'register':
-      return { constants: {}, workgroups: [Math.ceil(n / 64), Math.ceil(m / 64)] };
+    case 'register': {
+      const constants = tileFor(device, REGISTER_TILES);
+      const workgroups = [Math.ceil(n / (16 * constants.COLUMNS)), Math.ceil(m / (16 * constants.ROWS))];
+      return { constants, workgroups };
+    }
     case 'subgroup_matrix': {
-      const counts = MATRIX_TILES.map(
+      const tiles = MATRIX_TILES.map((tunable) => tileFor(device, tunable));
+      const counts = tiles.map(
         (t) => Math.ceil(m / (16 * t.ROWS * t.GRID_ROWS)) * Math.ceil(n / (16 * t.COLUMNS * t.GRID_COLUMNS)),
       );
       const found = counts.findIndex((count) => count >= MATRIX_WORKGROUPS);
-      const best = found < 0 ? MATRIX_TILES.length - 1 : found;
+      const best = found < 0 ? tiles.length - 1 : found;
       return {
-        constants: { ...MATRIX_TILES[best]!, SUBGROUP: device.opened.subgroupMinSize },
+        constants: { ...tiles[best]!, SUBGROUP: device.opened.subgroupMinSize },
         workgroups: grid(counts[best]!),
       };
     }
     case 'matvec': {
-      const slots = n >= 8192 ? 4 : 2;
-      return {
-        constants: { ROWS: m, SLOTS: slots, THREADS: device.opened.isSoftware ? 16 : 128 },
-        workgroups: grid(Math.ceil(n / slots)),
-      };
+      const constants = tileFor(device, n >= WIDE_ROWS ? WIDE_MATVEC : NARROW_MATVEC);
+      return { constants: { ...constants, ROWS: m }, workgroups: grid(Math.ceil(n / constants.SLOTS)) };
     }
   }
 }

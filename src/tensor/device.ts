@@ -7,6 +7,7 @@ import { Profiler } from './profiler.ts';
 import type { Constants } from './shader.ts';
 import { Stream } from './stream.ts';
 import { Tensor } from './tensor.ts';
+import { bytesOf, type Work } from './work.ts';
 
 /** One dispatch of a kernel. */
 export interface Dispatch {
@@ -19,7 +20,12 @@ export interface Dispatch {
   readonly workgroups: readonly number[];
   /** What profiles and traces call it; the kernel's path unless given. */
   readonly label?: string;
+  /** What it cannot do without, asked for only while profiling: no FLOPs and every binding once unless given. */
+  readonly work?: () => Partial<Work>;
 }
+
+/** Constants of a kernel that suit one card better than another. */
+export type Tile = Readonly<Record<string, number>>;
 
 /** Arrays that can be uploaded and read back. */
 export type HostArray = Float32Array | Int32Array | Uint32Array | Uint16Array | Uint8Array;
@@ -31,6 +37,8 @@ export class Device {
   readonly memory: Memory;
   readonly pipelines: PipelineCache;
   readonly stream: Stream;
+  /** Tiles measured best on this adapter, by the name under which kernels ask for them (src/kernels/tuning.ts). */
+  readonly tuning = new Map<string, Tile>();
   readonly #scopes: Set<Storage>[] = [];
   #failure: Error | undefined;
 
@@ -145,6 +153,7 @@ export class Device {
       dispatch.bindings,
       dispatch.params ?? {},
       dispatch.workgroups,
+      () => workOf(dispatch),
     );
   }
 
@@ -260,6 +269,12 @@ export class Device {
         ? new DeviceError(`the GPU is out of memory with ${gib} GiB allocated: ${message}`)
         : new KernelError(message);
   }
+}
+
+/** The work that a dispatch states, or what its bindings say. */
+export function workOf({ work, bindings }: Dispatch): Work {
+  const { flops = 0, bytes = bytesOf(bindings) } = work?.() ?? {};
+  return { flops, bytes };
 }
 
 /** Workgroup counts for `count` workgroups in a line, folded into two dimensions where one is not enough (`line_index` in wgsl/common/grid.wgsl). */

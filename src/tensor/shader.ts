@@ -17,6 +17,8 @@ export interface Shader {
   readonly params: readonly ParamField[];
   /** `@binding(i)` of group 0: whether the shader may write to it. */
   readonly writable: readonly boolean[];
+  /** Whether it computes on subgroup matrices. */
+  readonly usesMatrices: boolean;
 }
 
 const ROOT = fileURLToPath(new URL('../../wgsl/', import.meta.url));
@@ -140,5 +142,6 @@ export function loadShader(path: string, constants: Constants, immediates: boole
   for (const [, index, access] of code.matchAll(/@group\(0\) @binding\((\d+)\) var<storage, (read_write|read)>/g)) {
     writable[Number(index)] = access === 'read_write';
   }
-  return { code: `${[...directives].join('\n')}\n${code}`, params, writable };
+  const usesMatrices = [...directives].some((directive) => directive.includes('subgroup_matrix'));
+  return { code: `${[...directives].join('\n')}\n${code}`, params, writable, usesMatrices };
 }

@@ -2,6 +2,7 @@ import { KernelError } from './errors.ts';
 import type { Storage } from './memory.ts';
 import { type Params, type Pipeline, type PipelineCache, packParams } from './pipeline.ts';
 import type { Profiler } from './profiler.ts';
+import type { Work } from './work.ts';
 
 /** A bound range of a storage. */
 export interface Binding {
@@ -42,15 +43,16 @@ export class Stream {
     };
   }
 
-  /** Records one dispatch. */
+  /** Records one dispatch; its work is asked for only while profiling. */
   dispatch(
     pipeline: Pipeline,
     label: string,
     bindings: readonly Binding[],
     params: Params,
     workgroups: readonly number[],
+    work: () => Work,
   ): void {
-    const pass = this.#beginPass(label);
+    const pass = this.#beginPass(label, pipeline, work);
     pass.setPipeline(pipeline.pipeline);
     pass.setBindGroup(0, this.#bindGroup(pipeline, bindings));
     const bytes = packParams(pipeline, params);
@@ -106,10 +108,10 @@ export class Stream {
     this.#bindGroups.clear();
   }
 
-  #beginPass(label: string): GPUComputePassEncoder {
+  #beginPass(label: string, { shader }: Pipeline, work: () => Work): GPUComputePassEncoder {
     if (this.#pass === undefined) {
       this.#encoder ??= this.gpu.createCommandEncoder();
-      const timestampWrites = this.profiler?.begin(label);
+      const timestampWrites = this.profiler?.begin({ label, usesMatrices: shader.usesMatrices, ...work() });
       this.#pass = this.#encoder.beginComputePass(
         timestampWrites === undefined ? { label: 'pass' } : { label, timestampWrites },
       );
