@@ -2,6 +2,7 @@ import { grid } from '../tensor/device.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Work } from '../tensor/work.ts';
+import { chunkedDelta } from './gated_delta_chunked.ts';
 import { gatedRmsNorm } from './gated_rms_norm.ts';
 import { heads } from './heads.ts';
 
@@ -24,8 +25,6 @@ export interface GateColumns {
   readonly a: number;
 }
 
-/** Tokens of a chunk in the chunked form. */
-const CHUNK = 32;
 /** From this many tokens on, the chunked form wins. */
 const CHUNKED_FROM = 64;
 
@@ -82,27 +81,7 @@ export function gatedDelta(
       device.run({ kernel: 'gated_delta/recurrent', constants, bindings, params, workgroups, work });
       return o;
     }
-    const chunks = Math.ceil(tokens / CHUNK);
-    const uv = device.tensor([tokens, valueHeads, valueDim]);
-    const w = device.tensor([tokens, valueHeads, keyDim]);
-    const m = device.tensor([chunks, valueHeads, CHUNK, CHUNK]);
-    const sums = device.tensor([tokens, valueHeads]);
-    device.run({
-      kernel: 'gated_delta/chunk_local',
-      constants,
-      bindings: [qk, y, gate, uv, w, m, sums],
-      params,
-      workgroups: [chunks, valueHeads],
-      work: () => ({ flops: CHUNK * tokens * valueHeads * (3 * keyDim + valueDim) }),
-    });
-    device.run({
-      kernel: 'gated_delta/chunk_scan',
-      constants,
-      bindings: [qk, uv, w, m, sums, state, o],
-      params,
-      workgroups,
-      work,
-    });
+    chunkedDelta({ qk, y, gates: gate, state, o }, shape);
     return o;
   });
 }
