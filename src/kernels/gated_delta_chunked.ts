@@ -1,60 +1,138 @@
 import type { Tensor } from '../tensor/tensor.ts';
-import type { DeltaShape } from './gated_delta.ts';
+import type { DeltaShape, GateColumns } from './gated_delta.ts';
 
 /** Tokens of a chunk. */
 const CHUNK = 64;
 /** Columns of a head's state that one workgroup carries from chunk to chunk. */
 const COLUMNS = 32;
-/** Bound on the states kept between the steps: the tokens fall into segments of as many chunks as fit. */
-const STATE_BYTES = 128 * 2 ** 20;
+/** Chunks times heads of a segment: bounds the states and products that wait in memory between the steps to about 150 MB. */
+const SEGMENT = 1024;
 
-/** Calls `body` for each segment: as many chunks as may keep `chunkBytes` of states each. */
-function forEachSegment(tokens: number, chunkBytes: number, body: (first: number, chunks: number) => void): void {
-  const all = Math.ceil(tokens / CHUNK);
-  const most = Math.max(1, Math.floor(STATE_BYTES / chunkBytes));
-  for (let first = 0; first < all; first += most) body(first, Math.min(most, all - first));
+/** What both chunked forms work on. */
+interface ChunkedOperands {
+  readonly y: Tensor;
+  readonly state: Tensor;
+  readonly shape: DeltaShape;
+}
+
+/** Calls `body` for the segments that the chunks fall into, whose temporary tensors take each other's place. */
+function forEachSegment({ y, shape }: ChunkedOperands, body: (first: number, chunks: number) => void): void {
+  const all = Math.ceil(y.dim(0) / CHUNK);
+  const most = Math.max(1, Math.floor(SEGMENT / shape.valueHeads));
+  for (let first = 0; first < all; first += most) {
+    y.device.tidy(() => body(first, Math.min(most, all - first)));
+  }
+}
+
+function shapeConstants({ keyHeads, valueHeads, keyDim, valueDim }: DeltaShape) {
+  return { KEY_HEADS: keyHeads, VALUE_HEADS: valueHeads, DK: keyDim, DV: valueDim };
 }
 
 /**
  * The chunked form in f32: what chunks can compute alone, the state from chunk to chunk, and the outputs (spec qwen3_5_text.md 6.5).
  * @param qk, gates as wgsl/gated_delta/prepare.wgsl leaves them
- * @param o f32 [T, valueHeads, valueDim], filled here
+ * @returns f32 [T, valueHeads, valueDim]
  */
-export function chunkedDelta(
-  { qk, y, gates, state, o }: Record<'qk' | 'y' | 'gates' | 'state' | 'o', Tensor>,
-  { keyHeads, valueHeads, keyDim, valueDim }: DeltaShape,
-): void {
-  const device = y.device;
+export function chunkedDelta(qk: Tensor, gates: Tensor, operands: ChunkedOperands): Tensor {
+  const { y, state, shape } = operands;
+  const { valueHeads, keyDim, valueDim } = shape;
+  const { device } = y;
   const tokens = y.dim(0);
-  const constants = { KEY_HEADS: keyHeads, VALUE_HEADS: valueHeads, DK: keyDim, DV: valueDim };
-  forEachSegment(tokens, 4 * valueHeads * keyDim * valueDim, (first, chunks) => {
-    device.tidy(() => {
-      const uv = device.tensor([chunks, valueHeads, CHUNK, valueDim]);
-      const w = device.tensor([chunks, valueHeads, keyDim, CHUNK]);
-      const m = device.tensor([chunks, valueHeads, CHUNK, CHUNK]);
-      const sums = device.tensor([chunks, valueHeads, CHUNK]);
-      const states = device.tensor([chunks, valueHeads, keyDim, valueDim]);
-      device.run({
-        kernel: 'gated_delta/chunk_local',
-        constants,
-        bindings: [qk, y, gates, uv, w, m, sums],
-        params: { tokens, first },
-        workgroups: [chunks, valueHeads],
-      });
-      device.run({
-        kernel: 'gated_delta/chunk_scan',
-        constants,
-        bindings: [qk, uv, w, sums, state, states],
-        params: { tokens, first, chunks, zero: 0 },
-        workgroups: [Math.ceil(valueDim / COLUMNS), valueHeads],
-      });
-      device.run({
-        kernel: 'gated_delta/chunk_output',
-        constants,
-        bindings: [qk, uv, m, sums, states, o],
-        params: { tokens, first },
-        workgroups: [chunks, valueHeads],
-      });
+  const constants = shapeConstants(shape);
+  const o = device.tensor([tokens, valueHeads, valueDim]);
+  forEachSegment(operands, (first, chunks) => {
+    const uv = device.tensor([chunks, valueHeads, CHUNK, valueDim]);
+    const w = device.tensor([chunks, valueHeads, keyDim, CHUNK]);
+    const m = device.tensor([chunks, valueHeads, CHUNK, CHUNK]);
+    const sums = device.tensor([chunks, valueHeads, CHUNK]);
+    const states = device.tensor([chunks, valueHeads, keyDim, valueDim]);
+    device.run({
+      kernel: 'gated_delta/chunk_local',
+      constants,
+      bindings: [qk, y, gates, uv, w, m, sums],
+      params: { tokens, first },
+      workgroups: [chunks, valueHeads],
+    });
+    device.run({
+      kernel: 'gated_delta/chunk_scan',
+      constants,
+      bindings: [qk, uv, w, sums, state, states],
+      params: { tokens, first, chunks, zero: 0 },
+      workgroups: [Math.ceil(valueDim / COLUMNS), valueHeads],
+    });
+    device.run({
+      kernel: 'gated_delta/chunk_output',
+      constants,
+      bindings: [qk, uv, m, sums, states, o],
+      params: { tokens, first },
+      workgroups: [chunks, valueHeads],
     });
   });
+  return o;
+}
+
+/** Head size that the form on subgroup matrices is written for. */
+export const MATRIX_DIM = 128;
+/** Subgroup size that it is written for. */
+export const MATRIX_SUBGROUP = 32;
+/** From this many value heads on, workgroups of the scan take 32 columns instead of 16 and still fill a large GPU. */
+const WIDE_FROM = 24;
+
+/**
+ * The chunked form on subgroup matrices: f16 operands, f32 sums and state.
+ * @returns f32 [T, valueHeads, valueDim]
+ */
+export function chunkedDeltaOnMatrices(
+  gates: GateColumns,
+  A_log: Tensor,
+  dt_bias: Tensor,
+  operands: ChunkedOperands,
+): Tensor {
+  const { y, state, shape } = operands;
+  const { keyHeads, valueHeads } = shape;
+  const { device } = y;
+  const tokens = y.dim(0);
+  const { DK: _, DV: __, ...constants } = shapeConstants(shape);
+  const columnTiles = valueHeads >= WIDE_FROM ? 2 : 1;
+  // Results are stored as whole matrices: the rows beyond the last token are the price.
+  const o = device.tensor([Math.ceil(tokens / CHUNK) * CHUNK, valueHeads, MATRIX_DIM]);
+  forEachSegment(operands, (first, chunks) => {
+    const qk = device.tensor([chunks * CHUNK, 2 * keyHeads, MATRIX_DIM], 'f16');
+    const kt = device.tensor([chunks, keyHeads, MATRIX_DIM, CHUNK], 'f16');
+    const gate = device.tensor([chunks * CHUNK, valueHeads, 2]);
+    const uv = device.tensor([chunks, valueHeads, CHUNK, MATRIX_DIM], 'f16');
+    const w = device.tensor([chunks, valueHeads, CHUNK, MATRIX_DIM], 'f16');
+    const m = device.tensor([chunks, valueHeads, CHUNK, CHUNK], 'f16');
+    const scales = device.tensor([chunks, valueHeads, 2, CHUNK]);
+    const states = device.tensor([chunks, valueHeads, MATRIX_DIM, MATRIX_DIM], 'f16');
+    device.run({
+      kernel: 'gated_delta/matrix_prepare',
+      constants,
+      bindings: [y, gates.tensor, A_log, dt_bias, qk, kt, gate],
+      params: { tokens, first, stride: gates.tensor.dim(-1), b: gates.b, a: gates.a },
+      workgroups: [chunks * (CHUNK / 16), keyHeads],
+    });
+    device.run({
+      kernel: 'gated_delta/matrix_local',
+      constants,
+      bindings: [qk, y, gate, uv, w, m, scales],
+      params: { tokens, first },
+      workgroups: [chunks, valueHeads],
+    });
+    device.run({
+      kernel: 'gated_delta/matrix_scan',
+      constants: { ...constants, TILES: columnTiles },
+      bindings: [w, kt, uv, scales, state, states],
+      params: { chunks, zero: 0 },
+      workgroups: [MATRIX_DIM / (16 * columnTiles), valueHeads],
+    });
+    device.run({
+      kernel: 'gated_delta/matrix_output',
+      constants,
+      bindings: [qk, uv, m, scales, states, o],
+      params: { first },
+      workgroups: [chunks, valueHeads],
+    });
+  });
+  return o.rows(0, tokens);
 }
