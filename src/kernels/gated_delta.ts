@@ -24,6 +24,8 @@ export interface GatedDeltaOptions {
   readonly operand?: 'f32' | 'f16';
   /** Takes this variant instead of the one chosen by size: for tests and benchmarks. */
   readonly variant?: GatedDeltaVariant;
+  /** Chunks of 64 tokens that the chunked forms take at a time instead of as many as they bound their memory to: for tests. */
+  readonly segmentChunks?: number;
 }
 
 /** Where b and a lie in the rows of a fused projection, in elements. */
@@ -94,14 +96,14 @@ export function gatedDelta(
   const tokens = y.dim(0);
   const stride = gates.tensor.dim(-1);
   checkOperands(y, gates, A_log, dt_bias, state, shape);
-  const { operand = 'f32' } = options;
+  const { operand = 'f32', segmentChunks } = options;
   const variant = options.variant ?? chooseVariant(device, tokens, shape, operand);
   if (!gatedDeltaSupports(device, variant, shape, operand))
     throw new KernelError(
       `gatedDelta: variant ${variant} cannot do key heads of ${keyDim} and value heads of ${valueDim} with ${operand} operands here`,
     );
   if (variant === 'chunked_matrix')
-    return device.tidy(() => chunkedDeltaOnMatrices(gates, A_log, dt_bias, { y, state, shape }));
+    return device.tidy(() => chunkedDeltaOnMatrices(gates, A_log, dt_bias, { y, state, shape, segmentChunks }));
   const constants = { KEY_HEADS: keyHeads, VALUE_HEADS: valueHeads, DK: keyDim, DV: valueDim };
   return device.tidy(() => {
     const qk = device.tensor([tokens, 2 * keyHeads, keyDim]);
@@ -114,7 +116,7 @@ export function gatedDelta(
       workgroups: grid(tokens),
       work: () => ({ bytes: 2 * qk.byteLength + 2 * gate.byteLength }),
     });
-    if (variant === 'chunked') return chunkedDelta(qk, gate, { y, state, shape });
+    if (variant === 'chunked') return chunkedDelta(qk, gate, { y, state, shape, segmentChunks });
     const o = device.tensor([tokens, valueHeads, valueDim]);
     device.run({
       kernel: 'gated_delta/recurrent',

@@ -30,8 +30,7 @@ struct Params {
 @group(0) @binding(4) var<storage, read_write> state: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> states: array<vec4<f32>>;
 
-var<workgroup> S: array<vec4<f32>, MOST_DK * QUADS>;
-var<workgroup> U: array<vec4<f32>, CHUNK * QUADS>;
+var<workgroup> right: array<vec4<f32>, MOST_DK * QUADS>; // S, then U
 var<workgroup> left: array<vec4<f32>, 512>;
 
 // What a thread brings of step `step` of a chunk (0 to 3: 2 x 16 dims of W^T; 4 to 7: 16 tokens of K). Loads beyond the end repeat the last value
@@ -67,8 +66,9 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
   for (var chunk = 0u; chunk < params.chunks; chunk++) {
     let here = chunk * VALUE_HEADS + head;
     let last = sums[here * CHUNK + CHUNK - 1u];
+    workgroupBarrier();
 #repeat r 4
-    S[(row0 + $ru) * QUADS + column4] = S_$r;
+    right[(row0 + $ru) * QUADS + column4] = S_$r;
     if row0 + $ru < DK && c < DV {
       states[((here * DK + row0 + $ru) * DV + c) / 4u] = S_$r;
     }
@@ -93,23 +93,24 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
       if step < STEPS {
         for (var k = 0u; k < 16u; k++) {
           let w_quad = left[half * 256u + k * 16u + t0 / 4u];
-          let s_quad = S[(half * HALF + step * 16u + k) * QUADS + column4];
+          let s_quad = right[(half * HALF + step * 16u + k) * QUADS + column4];
 #repeat r 4
           ws_$r += w_quad[$r] * s_quad;
 #end
         }
         if step + 1u == STEPS {
+          workgroupBarrier();
           if half == 1u {
 #repeat r 4
-            U[(t0 + $ru) * QUADS + column4] = ws_$r;
+            right[(t0 + $ru) * QUADS + column4] = ws_$r;
 #end
           }
           workgroupBarrier();
           if half == 0u {
 #repeat r 4
             {
-              let u = uv_$r - ws_$r - U[(t0 + $ru) * QUADS + column4];
-              U[(t0 + $ru) * QUADS + column4] = decay_$r * u;
+              let u = uv_$r - ws_$r - right[(t0 + $ru) * QUADS + column4];
+              right[(t0 + $ru) * QUADS + column4] = decay_$r * u;
               if c < DV {
                 uv[u_at_$r] = u;
               }
@@ -120,7 +121,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
       } else {
         for (var s = 0u; s < 16u; s++) {
           let k_quad = left[s * 32u + row0 / 4u];
-          let u_quad = U[((step - STEPS) * 16u + s) * QUADS + column4];
+          let u_quad = right[((step - STEPS) * 16u + s) * QUADS + column4];
 #repeat r 4
           S_$r += k_quad[$r] * u_quad;
 #end
