@@ -50,6 +50,7 @@ async function benchProfile(flags: ModelFlags & OutputFlags): Promise<number> {
   const progress = new Progress(false);
   const path = await findModel(flags.modelPath, progress);
   const controller = new AbortController();
+  output.onClosed = () => controller.abort();
   return withDevice(async (device) => {
     const sizes = sizesOf(flags, device.opened.isSoftware ? SOFTWARE_SIZES : SIZES);
     const ceiling = await measureCeiling(device);

@@ -6,7 +6,6 @@ import { BenchTable, KERNEL_COLUMNS, time } from '../../src/cli/bench_table.ts';
 import { runCli, TINY, temporaryFolder } from './run.ts';
 
 const folder = temporaryFolder();
-const env = { XDG_CACHE_HOME: join(folder, 'caches') };
 
 function read(path: string): Report {
   return parseReport(JSON.parse(readFileSync(path, 'utf8')), path);
@@ -16,9 +15,7 @@ describe('bench kernels', () => {
   const now = join(folder, 'now.json');
 
   test('prints an aligned table and writes the same as JSON', async () => {
-    const { code, stdout } = await runCli(['bench', 'kernels', 'modulate', '--seconds', '0.05', '--json', now], {
-      env,
-    });
+    const { code, stdout } = await runCli(['bench', 'kernels', 'modulate', '--seconds', '0.05', '--json', now], {});
     expect(code).toBe(0);
     const [driver, header, ...lines] = stdout.trimEnd().split('\n');
     const report = read(now);
@@ -39,11 +36,25 @@ describe('bench kernels', () => {
     const fast = join(folder, 'fast.json');
     writeFileSync(fast, reportJson({ ...before, rows: [{ ...before.rows.at(-1)!, milliseconds: 1e-6 }] }));
     const args = ['bench', 'kernels', 'modulate', '--seconds', '0.05', '--no-check', '--compare', fast, '--json', '-'];
-    const { code, stdout, stderr } = await runCli([...args, '--fail-on-regression', '100'], { env });
+    const { code, stdout, stderr } = await runCli([...args, '--fail-on-regression', '100']);
     expect(code).toBe(1);
     expect(parseReport(JSON.parse(stdout), 'stdout').rows.at(-1)).toMatchObject({ name: 'modulate' });
     expect(stderr).toMatch(/^modulate .* x {2}SLOWER$/m);
     expect(stderr).toMatch(/^ceiling .* -$/m);
+  });
+
+  test('Ctrl-C ends it after the row being measured, which is kept', async () => {
+    const path = join(folder, 'interrupted.json');
+    let signalled = false;
+    const { code } = await runCli(['bench', 'kernels', 'rms_norm', '--seconds', '0.05', '--json', path], {
+      onOutput: (child, stdout) => {
+        if (!signalled && /^ceiling +copy/m.test(stdout)) signalled = child.kill('SIGINT');
+      },
+    });
+    expect(code).toBe(130);
+    const { rows } = read(path);
+    expect(rows.length).toBeGreaterThan(0);
+    expect(rows.map(({ name }) => name)).not.toContain('rms_norm');
   });
 
   test.each([
@@ -57,7 +68,7 @@ describe('bench kernels', () => {
     [['bench', 'profile', '--model-path', 'no/where'], /no\/where/],
     [['bench', 'nothing'], /unknown command/],
   ])('refuses %j', async (args, message) => {
-    const { code, stdout, stderr } = await runCli(args, { env });
+    const { code, stdout, stderr } = await runCli(args);
     expect(stderr.trimEnd()).toMatch(message);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
   });
@@ -65,7 +76,7 @@ describe('bench kernels', () => {
 
 test('every bench command has help with examples', async () => {
   for (const command of ['kernels', 'model', 'profile', 'tune']) {
-    const { code, stdout } = await runCli(['bench', command, '--help'], { env });
+    const { code, stdout } = await runCli(['bench', command, '--help']);
     expect(code).toBe(0);
     expect(stdout).toMatch(/Examples?:\n {2}\$ spatialstack bench /);
   }
@@ -75,7 +86,7 @@ test('bench profile states the work of each kernel and writes a trace', async ()
   const [json, trace] = [join(folder, 'profile.json'), join(folder, 'trace.json')];
   const sizes = ['--lengths', '16', '--contexts', 'none'];
   const args = ['bench', 'profile', '--model-path', TINY, ...sizes, '--json', json, '--trace', trace];
-  const { code, stdout } = await runCli([...args, '--dtype', 'float32'], { env });
+  const { code, stdout } = await runCli([...args, '--dtype', 'float32']);
   expect(code).toBe(0);
   const { rows, kind, model, ceiling } = read(json);
   expect({ kind, model }).toEqual({ kind: 'profile', model: 'qwen3_5' });
@@ -95,8 +106,8 @@ test('bench profile states the work of each kernel and writes a trace', async ()
 
 test('bench model has a row for each part', async () => {
   const json = join(folder, 'model.json');
-  const sizes = ['--lengths', '16,100000', '--contexts', '8', '--pictures', 'none'];
-  const { code, stdout } = await runCli(['bench', 'model', '--model-path', TINY, ...sizes, '--json', json], { env });
+  const sizes = ['--lengths', '16,100000', '--contexts', '8', '--pictures', 'none', '--dtype', 'float32'];
+  const { code, stdout } = await runCli(['bench', 'model', '--model-path', TINY, ...sizes, '--json', json]);
   expect(code).toBe(0);
   const { rows } = read(json);
   expect(rows.map(({ name, shape }) => `${name} ${shape}`)).toEqual([
