@@ -28,8 +28,20 @@ export type AttentionVariant = (typeof ATTENTION_VARIANTS)[number];
 const DECODE_CHUNK = 64;
 const LONG_DECODE_CHUNK = tunable('attention/decode long', [{ CHUNK: 256 }, { CHUNK: 128 }]);
 const DECODE_SPLITS = 256;
-/** Keys of a tile of `flash_matrix` for heads of up to 128. */
-const MATRIX_KEYS = tunable('attention/flash_matrix', [{ KEYS: 64 }, { KEYS: 32 }]);
+/**
+ * Tiles of `flash_matrix` for heads of up to 64, and of up to 256. Two matrices of queries a subgroup halve the reads of keys and values, while registers
+ * last; the strides keep 8-byte stores of scores off each other's banks.
+ */
+const MATRIX_TILES = tunable('attention/flash_matrix', [
+  { KEYS: 16, MATRICES: 2, SUBGROUPS: 4, VALUE_TILES: 2, SCORE_STRIDE: 40, P_STRIDE: 3 },
+  { KEYS: 32, MATRICES: 2, SUBGROUPS: 4, VALUE_TILES: 2, SCORE_STRIDE: 40, P_STRIDE: 5 },
+  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, VALUE_TILES: 2, SCORE_STRIDE: 26, P_STRIDE: 3 },
+]);
+const WIDE_MATRIX_TILES = tunable('attention/flash_matrix wide', [
+  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, VALUE_TILES: 1, SCORE_STRIDE: 18, P_STRIDE: 2 },
+  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, VALUE_TILES: 2, SCORE_STRIDE: 26, P_STRIDE: 3 },
+]);
+const NARROW_HEAD = 64;
 
 /** Whether a variant can do this. */
 export function attentionSupports(variant: AttentionVariant, q: Heads, k: Heads, v: Heads): boolean {
@@ -39,9 +51,7 @@ export function attentionSupports(variant: AttentionVariant, q: Heads, k: Heads,
     ({ tensor, dim, offset, tokenStride, headStride }) =>
       tensor.dtype === 'f16' && [dim, offset, tokenStride, headStride].every((n) => n % 8 === 0),
   );
-  // Beyond 128 dims the tile has 32 keys, whose 16-byte pieces are shared out evenly over the threads only for whole pairs of matrices.
-  const isShared = q.dim <= 128 || (q.dim <= 256 && Math.ceil(q.dim / 16) % 2 === 0);
-  return isAligned && isShared && q.tensor.device.multipliesMatrices;
+  return isAligned && q.dim <= 256 && q.tensor.device.multipliesMatrices;
 }
 
 /** The variant for these operands. */
@@ -143,21 +153,20 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
 
   if (variant === 'flash_matrix') {
     const matrices = Math.ceil(q.dim / 16);
-    // Half a tile is shared out evenly over the threads only for whole pairs of matrices.
-    const keys = matrices % 2 === 0 ? tileFor(device, MATRIX_KEYS).KEYS : 64;
+    const tile = tileFor(device, q.dim <= NARROW_HEAD ? MATRIX_TILES : WIDE_MATRIX_TILES);
     device.run({
       kernel: 'attention/flash_matrix',
-      ...common,
       constants: {
+        ...tile,
         DIM: q.dim,
         CAUSAL: causal,
         OUT_F16: dtype === 'f16',
-        KEYS: q.dim <= 128 ? keys : 32,
         DIM_MATRICES: matrices,
-        SUBGROUP: device.opened.subgroupMinSize,
+        LOADS: Math.ceil((tile.KEYS * 2 * matrices) / (32 * tile.SUBGROUPS)),
       },
       bindings: [...operands, out],
-      workgroups: [Math.ceil(queryTokens / 64), q.heads, segments],
+      params: { ...common.params, count: 0 },
+      workgroups: [Math.ceil(queryTokens / (16 * tile.MATRICES * tile.SUBGROUPS)), q.heads, segments],
       work,
     });
     return out;

@@ -3,6 +3,7 @@ import { grid } from '../tensor/device.ts';
 import { DTYPE_CODE, type Dtype } from '../tensor/dtype.ts';
 import { KernelError } from '../tensor/errors.ts';
 import { rowRanges } from '../tensor/row_ranges.ts';
+import type { Constants } from '../tensor/shader.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { siluMul } from './elementwise.ts';
 import { rmsNorm } from './rms_norm.ts';
@@ -118,7 +119,7 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
   };
   for (const range of rowRanges(weight)) {
     const rows = range.tensor.dim(0);
-    const tiling = tile(device, variant, m, rows);
+    const tiling = tile(device, variant, [m, rows, k]);
     device.run({
       kernel: variant === 'matvec' ? matvecKernel(device) : `matmul/${variant}`,
       label: `matmul/${variant} ${n}x${k}`,
@@ -141,6 +142,7 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
         scale: options.scale ?? 1,
         eps: norm?.eps ?? 0,
         weight_offset: norm?.weightOffset ?? 0,
+        never: 0,
       },
       workgroups: tiling.workgroups,
       work: () => ({ flops: 2 * m * rows * k }),
@@ -174,7 +176,7 @@ export function swiglu(
   const [n, k] = gateUp.shape as [number, number];
   const m = x.size / k;
   const out = device.tensor([m, n / 2]);
-  const tiling = tile(device, 'matvec', m, n);
+  const tiling = tile(device, 'matvec', [m, n, k]);
   device.run({
     kernel: matvecKernel(device),
     label: `matmul/matvec swiglu ${n}x${k}`,
@@ -186,7 +188,17 @@ export function swiglu(
       GATED: true,
     },
     bindings: [x, gateUp, x, x, x, out, norm.weight],
-    params: { M: m, N: n, K: k, column0: 0, columns: n / 2, scale, eps: norm.eps, weight_offset: norm.weightOffset },
+    params: {
+      M: m,
+      N: n,
+      K: k,
+      column0: 0,
+      columns: n / 2,
+      scale,
+      eps: norm.eps,
+      weight_offset: norm.weightOffset,
+      never: 0,
+    },
     workgroups: tiling.workgroups,
     work: () => ({ flops: 2 * m * n * k }),
   });
@@ -198,17 +210,17 @@ function matvecKernel(device: Device): string {
 }
 
 interface Tiling {
-  readonly constants: Record<string, number>;
+  readonly constants: Constants;
   readonly workgroups: readonly number[];
 }
 
-/** Tiles of the subgroup-matrix variant, largest first: 128x128 with 8 subgroups, 64x64 with 4; measured best of 15 on an H200. */
+/** Tiles of the subgroup-matrix variant, largest first: 128x128 and 64x64, 4 subgroups each; the first of each measured best on an H100. */
 const MATRIX_TILES = [
   tunable('matmul/subgroup_matrix large', [
-    { ROWS: 2, COLUMNS: 4, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 64 },
-    { ROWS: 2, COLUMNS: 4, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 32 },
     { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 },
-    { ROWS: 4, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 4, STEP: 32 },
+    { ROWS: 2, COLUMNS: 4, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 64 },
+    { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 4, STEP: 32 },
+    { ROWS: 2, COLUMNS: 2, GRID_ROWS: 4, GRID_COLUMNS: 4, STEP: 64 },
     { ROWS: 2, COLUMNS: 2, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 32 },
   ]),
   tunable('matmul/subgroup_matrix small', [
@@ -253,8 +265,8 @@ const WIDE_ROWS = 8192;
 /** A tile is worth it when at least this many workgroups share the work. */
 const MATRIX_WORKGROUPS = 40;
 
-/** Tile sizes and workgroup counts of a variant for [m, ...] x [n, ...]. */
-function tile(device: Device, variant: MatmulVariant, m: number, n: number): Tiling {
+/** Tile sizes and workgroup counts of a variant for [m, k] x [n, k]. */
+function tile(device: Device, variant: MatmulVariant, [m, n, k]: readonly [number, number, number]): Tiling {
   switch (variant) {
     case 'naive':
       return { constants: {}, workgroups: [Math.ceil(n / 64), Math.ceil(m / 8)] };
@@ -273,7 +285,7 @@ function tile(device: Device, variant: MatmulVariant, m: number, n: number): Til
       const found = counts.findIndex((count) => count >= MATRIX_WORKGROUPS);
       const best = found < 0 ? tiles.length - 1 : found;
       return {
-        constants: { ...tiles[best]!, SUBGROUP: device.opened.subgroupMinSize },
+        constants: { ...tiles[best]!, TAIL: k % tiles[best]!.STEP !== 0 },
         workgroups: grid(counts[best]!),
       };
     }

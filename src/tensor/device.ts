@@ -66,13 +66,14 @@ export class Device {
     return this.opened.features.has(feature);
   }
 
-  /** Whether subgroups multiply 16x16 f16 matrices with f32 sums, in subgroups of one known size. */
+  /** Whether subgroups of exactly 32 multiply 16x16 f16 matrices with f32 sums: what the kernels on subgroup matrices are written for. */
   get multipliesMatrices(): boolean {
     const { subgroupMatrixConfigs, subgroupMinSize, subgroupMaxSize } = this.opened;
     return (
       this.has('subgroup-matrix') &&
       this.has('subgroups') &&
-      subgroupMinSize === subgroupMaxSize &&
+      subgroupMinSize === 32 &&
+      subgroupMaxSize === 32 &&
       subgroupMatrixConfigs.some(
         ({ componentType, resultComponentType, M, N, K }) =>
           componentType === 'f16' && resultComponentType === 'f32' && M === 16 && N === 16 && K === 16,
