@@ -18,6 +18,7 @@ export const PROBES: Readonly<Record<string, Probe>> = {
   'matmul/matvec wide': matmulProbe('matvec', ['1x18432x2560', '1x12352x2560', '1x248320x2560']),
   'matmul/matvec narrow': matmulProbe('matvec', ['1x2560x9216', '1x2560x4096']),
   'attention/flash_matrix': attentionProbe('flash_matrix', ['8192x8192, 16/16 heads of 64']),
+  'attention/flash_matrix wide': attentionProbe('flash_matrix', ['4096x4096, 16/4 heads of 256, causal']),
   'attention/decode long': attentionProbe('decode', ['1x32768, 16/4 heads of 256, causal']),
 };
 
