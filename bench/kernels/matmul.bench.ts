@@ -30,7 +30,7 @@ function describe([m, n, k]: Sizes): string {
 
 /** Few enough products for a CPU, wide where the original is, so that the same tiles are taken; the last ones are left part empty. */
 function reduced([m, n, k]: Sizes): Sizes {
-  if (m === 1) return [m, n >= 8192 ? 8200 : 200, Math.min(k, 2560)];
+  if (m === 1) return n >= 8192 ? [m, 8200, 520] : [m, 200, Math.min(k, 2560)];
   return n >= 4096 ? [70, 5200, 200] : [70, 200, Math.min(k, 2560)];
 }
 
