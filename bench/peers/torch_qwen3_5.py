@@ -83,7 +83,7 @@ def main() -> None:
     kind = variant()
     report = Report("model", f"PyTorch {torch.__version__}, transformers {transformers.__version__}", model="qwen3_5", dtype="bfloat16")
     start = time.perf_counter()
-    model = Qwen3_5ForConditionalGeneration.from_pretrained(args.checkpoint, dtype=torch.bfloat16, device_map="cuda").eval()
+    model = Qwen3_5ForConditionalGeneration.from_pretrained(args.checkpoint, dtype=torch.bfloat16).to("cuda").eval()
     torch.cuda.synchronize()
     report.add("load", kind, "checkpoint", (time.perf_counter() - start) * 1000)
     with torch.inference_mode():
