@@ -30,11 +30,11 @@ function bench(variant: string, options: Partial<SamplingOptions>): KernelBench 
       const logits = randomTensor(device, [1, vocabulary], 'f32', 10);
       const history = device.clear(device.tensor([vocabulary], 'u32'));
       const all = { ...OFF, ...options, temperature };
-      let step = 0;
+      const cursor = device.clear(device.tensor([2], 'u32'));
       return {
-        operands: [logits, history],
+        operands: [logits, history, cursor],
         work: { flops: 0, bytes: 8 * vocabulary },
-        run: () => sampleToken(logits, { options: all, step: step++, history }),
+        run: () => sampleToken(logits, { options: all, cursor, history }),
         expected: async () => [sampleReference(await floatValues(logits), all).greedy],
       };
     },

@@ -2,11 +2,11 @@ import { type LoadedModel, loadLanguageModel } from '../models/load.ts';
 import type { DtypeName } from '../models/precision.ts';
 import { prepareInput } from '../models/prepare.ts';
 import { Cache } from '../models/qwen3_5/cache.ts';
+import { Decoder } from '../models/qwen3_5/decoder.ts';
 import { generate } from '../models/qwen3_5/generate.ts';
 import { processImages } from '../models/qwen3_5/image_processor.ts';
 import type { ModelInput } from '../models/qwen3_5/input.ts';
-import { type LanguageModel, type Qwen35, rotaryAngles } from '../models/qwen3_5/model.ts';
-import { rotaryTable } from '../models/qwen3_5/positions.ts';
+import type { LanguageModel, Qwen35 } from '../models/qwen3_5/model.ts';
 import { Sampler } from '../models/qwen3_5/sampler.ts';
 import { SpatialStack } from '../models/spatialstack/model.ts';
 import type { LoadProgress } from '../models/weights.ts';
@@ -59,7 +59,7 @@ function prefillWork(model: LanguageModel, tokens: number): ModelWork {
 
 /** A decoding step: as part of a generation when it is timed, alone when it is profiled. */
 function decodeWork(model: LanguageModel, context: number): ModelWork {
-  const { device, text, config } = model;
+  const { device, config } = model;
   const plan = device.opened.isSoftware ? SOFTWARE_DECODE : DECODE;
   const decoded = plan.lead + plan.windows * plan.tokens;
   return {
@@ -72,18 +72,13 @@ function decodeWork(model: LanguageModel, context: number): ModelWork {
       const normed = await model.prefill(randomPrompt(model, context), cache);
       device.dispose(normed);
       const sampler = new Sampler(device, config.text.vocab_size, new Int32Array(), undefined);
-      const positions = new Int32Array(3).fill(context);
-      const table = device.upload(rotaryTable(positions, config.text), [1, rotaryAngles(config), 2], 'f32', true);
-      const token = device.upload(new Int32Array(1), [1], 'i32', true);
+      const decoder = new Decoder(model, cache, sampler, { position: context, steps: 1 });
+      device.tidy(() => decoder.begin(device.clear(device.tensor([1, config.text.hidden_size]))));
       return {
-        run: async () => {
-          cache.length = context;
-          const next = device.tidy(() => sampler.choose(text.logits(text.forward(text.embed(token), table, cache)), 0));
-          device.dispose(next);
-        },
+        run: async () => decoder.step(),
         release: () => {
+          decoder.destroy();
           sampler.destroy();
-          for (const tensor of [table, token]) device.destroyTensor(tensor);
           cache.destroy();
         },
       };

@@ -18,6 +18,8 @@ export interface AttentionOptions {
   readonly dtype?: 'f32' | 'f16';
   /** Takes this variant instead of the one chosen by size: for tests, benchmarks and `--no-flash-attn2`. */
   readonly variant?: AttentionVariant;
+  /** For one query: it sees as many keys as this cursor says were seen (kernels/cursor.ts), and one more; k and v then hold at least those. */
+  readonly cursor?: Tensor | undefined;
 }
 
 /** The rungs of the ladder; `decode` is the one for a single query. */
@@ -45,7 +47,7 @@ const NARROW_HEAD = 64;
 
 /** Whether a variant can do this. */
 export function attentionSupports(variant: AttentionVariant, q: Heads, k: Heads, v: Heads): boolean {
-  if (variant === 'decode') return q.tokens === 1 && q.heads / k.heads <= 8;
+  if (variant === 'decode') return q.tokens === 1;
   if (variant !== 'flash_matrix') return true;
   const isAligned = [q, k, v].every(
     ({ tensor, dim, offset, tokenStride, headStride }) =>
@@ -84,7 +86,7 @@ const NAIVE_SCORE_BYTES = 64 * 1024 * 1024;
  */
 export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOptions = {}): Tensor {
   const { scale = 1 / Math.sqrt(q.dim), causal = false, segments = 1, dtype = 'f32' } = options;
-  const variant = options.variant ?? chooseVariant(q, k, v);
+  const variant = options.cursor !== undefined ? 'decode' : (options.variant ?? chooseVariant(q, k, v));
   const device = q.tensor.device;
   const queryTokens = q.tokens / segments;
   const keyTokens = k.tokens / segments;
@@ -147,7 +149,7 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
   }
 
   if (variant === 'decode') {
-    decode(q, k, operands, out, { ...common, work });
+    decode(q, k, operands, out, { ...common, work, cursor: options.cursor });
     return out;
   }
 
@@ -207,34 +209,40 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
   return out;
 }
 
+/** Query heads that one workgroup of the decode variant takes at most. */
+const DECODE_GROUP = 8;
+
 /** Attention of one query: the splits, then their join. */
 function decode(
   q: Heads,
   k: Heads,
   operands: readonly Tensor[],
   out: Tensor,
-  common: Pick<Dispatch, 'constants' | 'params' | 'work'>,
+  common: Pick<Dispatch, 'constants' | 'params'> & { readonly work: () => Work; readonly cursor: Tensor | undefined },
 ): void {
   const { device } = out;
-  const isLong = k.tokens > DECODE_CHUNK * DECODE_SPLITS;
-  const chunk = isLong ? tileFor(device, LONG_DECODE_CHUNK).CHUNK : DECODE_CHUNK;
+  const { constants, params, work, cursor } = common;
+  const chunk = k.tokens <= DECODE_CHUNK * DECODE_SPLITS ? DECODE_CHUNK : tileFor(device, LONG_DECODE_CHUNK).CHUNK;
   const splits = Math.ceil(k.tokens / chunk);
-  const group = q.heads / k.heads;
+  const shared = q.heads / k.heads;
+  let group = Math.min(shared, DECODE_GROUP);
+  while (shared % group !== 0) group -= 1;
   device.tidy(() => {
     const partial = device.tensor([splits, q.heads, q.dim]);
     const stats = device.tensor([splits, q.heads, 2]);
+    const atCursor = { AT_CURSOR: cursor !== undefined, CHUNK: chunk };
     device.run({
       kernel: 'attention/decode_split',
-      ...common,
-      constants: { ...common.constants, GROUP: group, CHUNK: chunk },
-      bindings: [...operands, partial, stats],
-      params: { ...common.params, count: splits },
-      workgroups: [splits, k.heads],
+      constants: { ...constants, ...atCursor, GROUP: group },
+      bindings: [...operands, partial, stats, cursor ?? q.tensor],
+      params: { ...params, count: splits },
+      workgroups: [splits, q.heads / group],
+      work,
     });
     device.run({
       kernel: 'attention/decode_merge',
-      constants: { DIM: q.dim, OUT_F16: out.dtype === 'f16' },
-      bindings: [partial, stats, out],
+      constants: { ...atCursor, DIM: q.dim, OUT_F16: out.dtype === 'f16' },
+      bindings: [partial, stats, out, cursor ?? stats],
       params: { heads: q.heads, splits },
       workgroups: [q.heads],
     });

@@ -4,6 +4,7 @@ import { type Feature, type GpuOptions, type OpenedGpu, openGpu } from './gpu.ts
 import { Memory, type Storage } from './memory.ts';
 import { type Params, PipelineCache } from './pipeline.ts';
 import { Profiler } from './profiler.ts';
+import type { Recording } from './recording.ts';
 import type { Constants } from './shader.ts';
 import { Stream } from './stream.ts';
 import { Tensor } from './tensor.ts';
@@ -177,6 +178,30 @@ export class Device {
       this.#scopes.pop();
       for (const storage of scope) this.memory.release(storage);
     }
+  }
+
+  /**
+   * Works out the commands of `body` without running them. Tensors made inside are the recording's own and read or written by every replay; host data
+   * cannot be uploaded inside. The recording must be released.
+   */
+  record(body: () => void): Recording {
+    this.#throwFailure();
+    let commands: Recording['commands'] = [];
+    const memory = this.memory.apart(() => {
+      commands = this.stream.keep(() => this.tidy(body));
+    });
+    return { commands, memory };
+  }
+
+  /** Records the commands of a recording once more, after everything recorded so far. */
+  replay({ commands }: Recording): void {
+    this.#throwFailure();
+    this.stream.replay(commands);
+  }
+
+  /** Frees a recording's memory; it cannot be replayed any more. */
+  releaseRecording({ memory }: Recording): void {
+    this.memory.giveBack(memory);
   }
 
   /** Returns a pooled tensor's memory now; nothing recorded later may read it. */
