@@ -24,6 +24,10 @@ function rate({ rate: perSecond, rateUnit }: Row): string {
   return rateUnit === 'bytes/s' ? `${figure(perSecond / 1e9)} GB/s` : `${figure(perSecond)} ${rateUnit}`;
 }
 
+function peak({ peakBytes }: Row): string {
+  return peakBytes === undefined ? '' : `${(peakBytes / 2 ** 30).toFixed(2)} GiB`;
+}
+
 /** Another engine's time and how ours compares, as two cells. */
 function beside(milliseconds: number, peer: Row | undefined): [string, string] {
   if (peer === undefined) return ['', ''];
@@ -37,7 +41,7 @@ function modelRows({ rows, model = '' }: Report, peers: readonly Report[]): stri
     .map((row) => {
       const note = row.note === undefined ? '' : ` (${row.note})`;
       const others = beside(row.milliseconds!, fastestPeer(peers, 'model', row));
-      return [model, `${row.name}, ${row.shape}`, `${time(row.milliseconds!)}${note}`, rate(row), ...others];
+      return [model, `${row.name}, ${row.shape}`, `${time(row.milliseconds!)}${note}`, rate(row), peak(row), ...others];
     });
 }
 
@@ -59,7 +63,7 @@ export function cardSection(card: string, results: Results, plots: ReadonlyMap<s
     parts.push(
       `Models (${sources}).`,
       table(
-        ['model', 'work', 'here', 'rate', 'others', 'here / others'],
+        ['model', 'work', 'here', 'rate', 'peak GPU memory', 'others', 'here / others'],
         rows.flatMap((report) => modelRows(report, peers)),
       ),
     );

@@ -68,13 +68,18 @@ export async function readTiles(
   return (await readStore(path, warn)).get(adapterKey(adapter)) ?? new Map();
 }
 
-/** Stores choices for an adapter, beside those for others. */
+/** Stores choices for an adapter, beside those for others and for what was not tuned now; an undefined one forgets what was stored. */
 export async function writeTiles(
   adapter: Pick<OpenedGpu, 'card' | 'name'>,
-  tiles: Tiles,
+  choices: ReadonlyMap<string, Tile | undefined>,
   path = tunePath(),
 ): Promise<void> {
   const store = await readStore(path, () => undefined);
+  const tiles = new Map(store.get(adapterKey(adapter)));
+  for (const [name, tile] of choices) {
+    if (tile === undefined) tiles.delete(name);
+    else tiles.set(name, tile);
+  }
   store.set(adapterKey(adapter), tiles);
   const adapters = Object.fromEntries([...store].map(([key, found]) => [key, Object.fromEntries(found)]));
   await writeTextFile(path, `${JSON.stringify({ version: VERSION, adapters }, null, 2)}\n`);

@@ -57,7 +57,7 @@ export function addBenchModel(bench: Command, exit: (code: number) => void): voi
 
 /** Runs `bench model`. @returns the exit code */
 async function benchModel(flags: ModelFlags & OutputFlags): Promise<number> {
-  const output = await BenchOutput.open(flags);
+  const output = await BenchOutput.open(flags, 'model');
   if (flags.trace !== undefined) await checkWritable('--trace', flags.trace);
   const progress = new Progress(false);
   const path = await findModel(flags.modelPath, progress);

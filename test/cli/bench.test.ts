@@ -1,4 +1,5 @@
 import { readFileSync, writeFileSync } from 'node:fs';
+import { homedir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
 import { parseReport, type Report, reportJson } from '../../src/bench/report.ts';
@@ -6,6 +7,11 @@ import { BenchTable, KERNEL_COLUMNS, time } from '../../src/cli/bench_table.ts';
 import { runCli, TINY, temporaryFolder } from './run.ts';
 
 const folder = temporaryFolder();
+const MODEL_REPORT = join(folder, 'a_model.json');
+writeFileSync(
+  MODEL_REPORT,
+  reportJson({ kind: 'model', engine: 'other', card: 'c', driver: 'd', date: '2026-11-24', rows: [] }),
+);
 
 function read(path: string): Report {
   return parseReport(JSON.parse(readFileSync(path, 'utf8')), path);
@@ -41,6 +47,7 @@ describe('bench kernels', () => {
     expect(parseReport(JSON.parse(stdout), 'stdout').rows.at(-1)).toMatchObject({ name: 'modulate' });
     expect(stderr).toMatch(/^modulate .* x {2}SLOWER$/m);
     expect(stderr).toMatch(/^ceiling .* -$/m);
+    expect(stderr).toMatch(/^1 of 1 rows compared are slower by more than 100 %$/m);
   });
 
   test('Ctrl-C ends it after the row being measured, which is kept', async () => {
@@ -60,6 +67,11 @@ describe('bench kernels', () => {
   test.each([
     [['bench', 'kernels', 'matmull'], /expected names among ceiling, argmax, .*, found "matmull"\.$/],
     [['bench', 'kernels', '--fail-on-regression', '5'], /--fail-on-regression: expected --compare/],
+    [
+      ['bench', 'tune', 'matmul/matvecs'],
+      /expected names among "matmul\/subgroup_matrix large", .* found "matmul\/matvecs"\.$/,
+    ],
+    [['bench', 'kernels', '--compare', MODEL_REPORT], /expected figures of kind "kernels", found "model"\.$/],
     [['bench', 'kernels', '--compare', 'package.json'], /package\.json: rows must be a list.*bench --json writes\.$/],
     [['bench', 'kernels', '--seconds', '0'], /--seconds: expected a number above 0/],
     [['bench', 'kernels', '--json', '/proc/x.json'], /--json \/proc\/x\.json: expected a place/],
@@ -72,6 +84,26 @@ describe('bench kernels', () => {
     expect(stderr.trimEnd()).toMatch(message);
     expect({ code, stdout }).toEqual({ code: 2, stdout: '' });
   });
+});
+
+test('bench tune stores what it finds, and a store that makes no sense is told of once', async () => {
+  // The driver keeps compiled shaders in the same folder unless told where.
+  const env = { XDG_CACHE_HOME: join(folder, 'caches'), MESA_SHADER_CACHE_DIR: join(homedir(), '.cache') };
+  const store = join(folder, 'caches', 'spatialstack', 'tune.json');
+  const name = 'matmul/matvec narrow';
+  const { code, stdout } = await runCli(['bench', 'tune', name, '--seconds', '0.01'], { env });
+  expect(code).toBe(0);
+  expect(stdout).toMatch(/^matmul\/matvec narrow +SLOTS 4, THREADS 128 +[\d.]+ [mµ]s$/m);
+  const { version, adapters } = JSON.parse(readFileSync(store, 'utf8')) as { version: number; adapters: object };
+  expect({ version, adapters: Object.values(adapters).map((tiles) => Object.keys(tiles)) }).toEqual({
+    version: 1,
+    adapters: [stdout.includes(': saves') ? [name] : []],
+  });
+  writeFileSync(store, '{');
+  const { stderr } = await runCli(['info'], { env });
+  expect(stderr).toMatch(
+    /^.*tune\.json must be JSON .* The tuner's choices are not used; bench tune writes them anew\.\n$/,
+  );
 });
 
 test('every bench command has help with examples', async () => {

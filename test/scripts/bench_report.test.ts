@@ -46,7 +46,15 @@ describe('rendering', () => {
     kind: 'model',
     model: 'qwen3_5',
     rows: [
-      { name: 'prefill', variant: 'qwen3_5', shape: '512 tokens', milliseconds: 40, rate: 12800, rateUnit: 'tokens/s' },
+      {
+        name: 'prefill',
+        variant: 'qwen3_5',
+        shape: '512 tokens',
+        milliseconds: 40,
+        rate: 12800,
+        rateUnit: 'tokens/s',
+        peakBytes: 9.5 * 2 ** 30,
+      },
     ],
   };
   const decode = (variant: string, milliseconds: number): Row => ({
@@ -71,7 +79,7 @@ describe('rendering', () => {
     expect(section).toContain(
       '| matmul | 4096x4096x4096 bf16 weights | naive 0.687 → subgroup_matrix 275 TFLOP/s | 500 µs | 55 % matrix | 250 µs (cuBLAS) | 2.0x |',
     );
-    expect(section).toContain('| qwen3_5 | prefill, 512 tokens | 40 ms | 12,800 tokens/s |  |  |');
+    expect(section).toContain('| qwen3_5 | prefill, 512 tokens | 40 ms | 12,800 tokens/s | 9.50 GiB |  |  |');
   });
 
   test('plots are well-formed SVG: one of the ladder, one of the decoding step', () => {
