@@ -46,7 +46,7 @@ def ceilings(report: Report) -> None:
 
 def matmuls(report: Report) -> None:
     torch = import_torch()
-    shapes = [(4096, 4096, 4096)] + [(m, n, k) for m in (512, 2048, 8192) for n, k in LAYERS]
+    shapes = [(4096, 4096, 4096), (128, *LAYERS[1]), (128, *LAYERS[4])] + [(m, n, k) for m in (512, 2048, 8192) for n, k in LAYERS]
     for m, n, k in shapes + [(1, n, k) for n, k in [*LAYERS, HEAD]]:
         x, w = random(m, k), random(n, k)
         measure = lambda: kernel_time(lambda: torch.nn.functional.linear(x, w))

@@ -14,7 +14,7 @@ export interface Probe {
 /** By the name of the tunable. */
 export const PROBES: Readonly<Record<string, Probe>> = {
   'matmul/subgroup_matrix large': matmulProbe('subgroup_matrix', ['2048x18432x2560', '4096x4096x4096']),
-  'matmul/subgroup_matrix small': matmulProbe('subgroup_matrix', ['512x2560x9216', '512x2560x4096']),
+  'matmul/subgroup_matrix small': matmulProbe('subgroup_matrix', ['128x2560x9216', '128x2560x4096']),
   'matmul/register': matmulProbe('register', ['512x18432x2560', '4096x4096x4096']),
   'matmul/matvec wide': matmulProbe('matvec', ['1x18432x2560', '1x12352x2560', '1x248320x2560']),
   'matmul/matvec narrow': matmulProbe('matvec', ['1x2560x9216', '1x2560x4096']),

@@ -5,7 +5,7 @@ import { readJsonFileIfPresent } from '../io/json.ts';
 import { JsonFields } from '../io/json_fields.ts';
 import { writeTextFile } from '../io/output_file.ts';
 import { Device, type Tile } from '../tensor/device.ts';
-import type { GpuOptions, OpenedGpu } from '../tensor/gpu.ts';
+import type { OpenedGpu } from '../tensor/gpu.ts';
 
 /** Raised when the meaning of a stored tile changes. */
 const VERSION = 1;
@@ -86,8 +86,8 @@ export async function writeTiles(
 }
 
 /** Opens the GPU with the tiles that were measured best for it. @throws DeviceError */
-export async function openTunedDevice(warn: (text: string) => void, options?: GpuOptions): Promise<Device> {
-  const device = await Device.open(options);
+export async function openTunedDevice(warn: (text: string) => void): Promise<Device> {
+  const device = await Device.open();
   for (const [name, tile] of await readTiles(device.opened, warn)) device.tuning.set(name, tile);
   return device;
 }
