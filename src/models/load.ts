@@ -85,7 +85,9 @@ export async function loadLanguageModel(device: Device, path: string, options: L
             settings,
             precision,
           );
-    await loadAll(scopes, options.onProgress);
+    // A software GPU compiles on the cores that load, and its users wait less for the few kernels they run.
+    const compiled = device.opened.isSoftware ? undefined : device.rehearse(() => model.rehearse());
+    await Promise.all([loadAll(scopes, options.onProgress), compiled]);
     const close = async () => {
       for (const scope of scopes) scope.destroy();
     };

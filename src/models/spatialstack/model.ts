@@ -88,6 +88,16 @@ export class SpatialStack implements LanguageModel {
     return normed;
   }
 
+  rehearse(): void {
+    this.qwen.rehearse();
+    const { patch_size } = this.settings.geometry_encoder_config;
+    const [height, width] = [28 * patch_size, 37 * patch_size];
+    for (const frames of [1, 8]) {
+      const data = new Float32Array(frames * 3 * height * width);
+      this.aggregator?.forward({ data, frames, height, width }, this.settings.geometry_encoder_layers);
+    }
+  }
+
   /** The wanted encoder layers as features of all patches: f32 [frames * patches, 2 * embed_dim], in merge-window or raster order. */
   #encodeGeometry(aggregator: Aggregator, { geometry, images }: ModelInput, observe?: Observe): Tensor[] {
     if (geometry === undefined)
