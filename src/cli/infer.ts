@@ -157,7 +157,7 @@ async function infer(flags: InferFlags): Promise<number> {
     );
   }
   const readingStart = performance.now();
-  const images = await readVisuals(flags);
+  const { pictures: images } = await readVisuals(flags, {}, (picture) => picture);
   const reading = performance.now() - readingStart;
 
   return withDevice(async (device) => {

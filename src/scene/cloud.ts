@@ -1,7 +1,7 @@
 import { InputError } from '../io/errors.ts';
 import { unprojectDepth } from '../models/vggt/unproject.ts';
 import { percentile } from './percentile.ts';
-import { forEachShownPixel, type Scene, sceneCameras } from './scene.ts';
+import { forEachShownPixel, type Scene } from './scene.ts';
 
 /** Where a cloud's points come from: depth maps seen through the cameras, or the point head's own estimates. */
 export const POINT_SOURCES = ['depth', 'head'] as const;
@@ -47,7 +47,7 @@ export function buildCloud(scene: Scene, { source, confPercentile }: CloudOption
     forEachShownPixel(frame, (at) => {
       const pixel = f * plane + at;
       const isPlace = Number.isFinite(points[3 * pixel]! + points[3 * pixel + 1]! + points[3 * pixel + 2]!);
-      if (isPlace && isKnown(pixel, f) && confidence[pixel]! > 0) shown[known++] = pixel;
+      if (isPlace && isKnown(pixel) && confidence[pixel]! > 0) shown[known++] = pixel;
     });
   });
   const candidates = shown.subarray(0, known);
@@ -98,7 +98,7 @@ export function thinned(cloud: Cloud, most: number): Cloud {
 interface SourcePoints {
   readonly points: Float32Array;
   readonly confidence: Float32Array;
-  readonly isKnown: (pixel: number, frame: number) => boolean;
+  readonly isKnown: (pixel: number) => boolean;
 }
 
 function pointsOf(scene: Scene, source: PointSource): SourcePoints {
@@ -107,13 +107,11 @@ function pointsOf(scene: Scene, source: PointSource): SourcePoints {
     if (!worldPoints || !worldPointsConf) throw new InputError('expected points of the point head, found none.');
     return { points: worldPoints, confidence: worldPointsConf, isKnown: () => true };
   }
-  const cameras = sceneCameras(scene);
-  if (!depth || !depthConf || !extrinsic || !intrinsic || !cameras) {
+  if (!depth || !depthConf || !extrinsic || !intrinsic) {
     throw new InputError('expected depth and cameras to make points of, found only a part of them.');
   }
   const { worldPoints: points, valid } = unprojectDepth(depth, { extrinsic, intrinsic }, height, width);
-  const isKnown = (pixel: number, frame: number) => valid[pixel] === 1 && cameras[frame] !== undefined;
-  return { points, confidence: depthConf, isKnown };
+  return { points, confidence: depthConf, isKnown: (pixel) => valid[pixel] === 1 };
 }
 
 /** The values at some places; may be gone through several times. */

@@ -96,7 +96,7 @@ async function writeCloud(
   await writePly(join(folder, 'points.ply'), cloud);
   begin('points.glb');
   await writeGlb(join(folder, 'points.glb'), cloud, { cameras, width, height, depth });
-  if (cameras.length > 0) {
+  if (scene.predictions.extrinsic) {
     begin('colmap');
     await mkdir(join(folder, 'colmap'));
     const model = colmapModel(scene, cameras, thinned(cloud, MOST_COLMAP_POINTS));
