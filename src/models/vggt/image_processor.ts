@@ -68,8 +68,8 @@ export function contentOf({ width, height, place }: Frame): {
 } {
   const { source, scale, corner } = place;
   return {
-    left: Math.max(0, corner[0]),
-    top: Math.max(0, corner[1]),
+    left: Math.max(0, Math.round(corner[0])),
+    top: Math.max(0, Math.round(corner[1])),
     right: Math.min(width, Math.round(corner[0] + source.width * scale[0])),
     bottom: Math.min(height, Math.round(corner[1] + source.height * scale[1])),
   };

@@ -57,21 +57,20 @@ export class VGGT {
   readonly #weights: Weights;
 
   /**
-   * Declares what it needs of `weights`, scoped at its own names (`aggregator.…`), for whoever owns them to load and to free; `headWeights` may be another
-   * checkpoint's. @throws InputError when a weight is missing or of another shape
+   * Declares what it needs of `weights`, scoped at its own names (`aggregator.…`), for whoever owns them to load; the `wanted` heads only where they are there.
+   * @throws InputError when a weight is missing or of another shape
    */
   constructor(
     weights: Weights,
     readonly config: VggtConfig,
     precision: Precision,
     wanted: readonly HeadName[] = HEADS,
-    headWeights = weights,
   ) {
     // The camera's few tokens cost little, and its errors add up over the refinements: always float32, as in the original.
     const exact: Precision = { ...precision, operand: 'f32', cache: 'f32' };
-    const found = headsIn(headWeights.checkpoint, headWeights.prefix).filter((name) => wanted.includes(name));
+    const found = headsIn(weights.checkpoint, weights.prefix).filter((name) => wanted.includes(name));
     const head = <T>(name: HeadName, build: (weights: Weights) => T): T | undefined =>
-      found.includes(name) ? build(headWeights.at(`${name}_head`)) : undefined;
+      found.includes(name) ? build(weights.at(`${name}_head`)) : undefined;
     this.#weights = weights;
     this.device = weights.device;
     this.aggregator = new Aggregator(weights.at('aggregator'), config, precision);
