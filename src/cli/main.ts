@@ -7,6 +7,7 @@ import { addBenchCommand } from './bench.ts';
 import { addInferCommand } from './infer.ts';
 import { addInfoCommand } from './info.ts';
 import { addVerifyCommand } from './verify.ts';
+import { addVggtCommand } from './vggt.ts';
 
 const WRONG_USAGE_OR_INPUT = 2;
 const FAILURE = 1;
@@ -27,6 +28,7 @@ function commandLine(exit: (code: number) => void): Command {
     .exitOverride()
     .configureOutput({ outputError: () => undefined });
   addInferCommand(program, exit);
+  addVggtCommand(program, exit);
   addVerifyCommand(program, exit);
   addInfoCommand(program, exit);
   addBenchCommand(program, exit);

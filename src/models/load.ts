@@ -18,6 +18,7 @@ import {
 import { type LanguageModel, Qwen35 } from './qwen3_5/model.ts';
 import { parseSpatialStackConfig, type SpatialStackConfig } from './spatialstack/config.ts';
 import { SpatialStack } from './spatialstack/model.ts';
+import type { HeadName } from './vggt/predictions.ts';
 import { type LoadProgress, Weights } from './weights.ts';
 
 /** How to load a language model. */
@@ -31,6 +32,8 @@ export interface LoadOptions {
   /** Limits on a picture's area, in place of the checkpoint's. */
   readonly minPixels?: number;
   readonly maxPixels?: number;
+  /** Heads of a SpatialStack's geometry encoder to load as well, where its checkpoint has them. */
+  readonly geometryHeads?: readonly HeadName[];
   readonly onProgress?: LoadProgress;
 }
 
@@ -84,6 +87,7 @@ export async function loadLanguageModel(device: Device, path: string, options: L
             await geometryWeights(weights, settings, options.geometryEncoderPath, open),
             settings,
             precision,
+            options.geometryHeads,
           );
     // A software GPU compiles on the cores that load, and its users wait less for the few kernels they run.
     const compiled = device.opened.isSoftware ? undefined : device.rehearse(() => model.rehearse());
