@@ -1,27 +1,34 @@
 import type { ContentPart } from '../io/chat_template.ts';
 import { InputError } from '../io/errors.ts';
 import type { RgbImage } from '../io/image.ts';
-import type { LoadedModel } from './load.ts';
+import type { Preprocessor } from './preprocessor.ts';
 import { processImages } from './qwen3_5/image_processor.ts';
-import type { ModelInput } from './qwen3_5/input.ts';
+import type { ModelInput, TextInput, VisualInput } from './qwen3_5/input.ts';
 import { mropePositions } from './qwen3_5/positions.ts';
 import { expandImagePads } from './qwen3_5/prompt.ts';
 import { geometryImages } from './spatialstack/geometry_input.ts';
 import { preprocessCrop, toUnitPlanar } from './vggt/image_processor.ts';
 
-/** One question about some pictures. */
-export interface PromptOptions {
+/** How the pictures of a question are cut up. */
+interface PictureOptions {
   /** Pictures or video frames, in order; none for text alone. */
   readonly images: readonly RgbImage[];
+  /** What a SpatialStack's pictures go through first: `518` as the original's infer.py, `raw` as its evaluation. */
+  readonly geometryPreprocessing: '518' | 'raw';
+}
+
+/** What a question asks. */
+export interface TextOptions {
   readonly prompt: string;
   readonly system?: string;
   /** Left out, the template's own default applies. */
   readonly enableThinking?: boolean;
   /** Writes `Frame-i: ` before each picture. */
   readonly addFrameIndex: boolean;
-  /** What a SpatialStack's pictures go through first: `518` as the original's infer.py, `raw` as its evaluation. */
-  readonly geometryPreprocessing: '518' | 'raw';
 }
+
+/** One question about some pictures. */
+export interface PromptOptions extends PictureOptions, TextOptions {}
 
 /** The system message of the original's scripts. */
 const DEFAULT_SYSTEM = 'You are a helpful assistant.';
@@ -31,21 +38,37 @@ const DEFAULT_SYSTEM = 'You are a helpful assistant.';
  * encoder (spec spatialstack.md section 8). @throws InputError
  */
 export async function prepareInput(
-  loaded: LoadedModel,
+  preprocessor: Preprocessor,
   options: PromptOptions,
 ): Promise<{ input: ModelInput; text: string }> {
-  const { model, tokenizer, template, processor, kind } = loaded;
-  const { config } = model;
+  const pictures = preparePictures(preprocessor, options);
+  const { text, ...tokens } = await prepareText(preprocessor, pictures, options);
+  return { input: { ...tokens, ...pictures }, text };
+}
+
+/** The pictures' part of an input, which questions about the same pictures share. @throws InputError */
+export function preparePictures(preprocessor: Preprocessor, options: PictureOptions): VisualInput {
+  if (options.images.length === 0) return {};
+  const { kind, config, processor, path } = preprocessor;
+  if (config.vision === undefined) throw new InputError(`${path} is a text-only export; it cannot take pictures`);
   const isSpatial = kind === 'spatialstack';
-  if (options.images.length > 0 && config.vision === undefined) {
-    throw new InputError(`${loaded.path} is a text-only export; it cannot take pictures`);
-  }
   const pictures =
     isSpatial && options.geometryPreprocessing === '518' ? preprocessCrop(options.images) : options.images;
-  const images = pictures.length === 0 ? undefined : processImages(pictures, processor.image);
-  const gridThw = images?.gridThw ?? [];
+  const images = processImages(pictures, processor.image);
+  if (!isSpatial) return { images };
+  const geometry = { ...toUnitPlanar(geometryImages(pictures, images.gridThw)), frames: pictures.length };
+  return { images, geometry };
+}
 
-  const content: ContentPart[] = pictures.flatMap((_, i): ContentPart[] => [
+/** The text's part of an input: a question about prepared pictures, and its chat text. @throws InputError */
+export async function prepareText(
+  preprocessor: Preprocessor,
+  { images }: VisualInput,
+  options: TextOptions,
+): Promise<TextInput & { text: string }> {
+  const { tokenizer, template, config } = preprocessor;
+  const gridThw = images?.gridThw ?? [];
+  const content: ContentPart[] = gridThw.flatMap((_, i): ContentPart[] => [
     ...(options.addFrameIndex ? [{ type: 'text', text: `Frame-${i}: ` } as const] : []),
     { type: 'image' },
   ]);
@@ -59,16 +82,9 @@ export async function prepareInput(
       ...(options.enableThinking !== undefined && { enableThinking: options.enableThinking }),
     },
   );
-  const merge = processor.image.mergeSize;
+  const merge = preprocessor.processor.image.mergeSize;
   const text = expandImagePads(rendered, gridThw, merge);
   const inputIds = await tokenizer.encode(text);
   const tokens = { imageTokenId: config.image_token_id, videoTokenId: config.video_token_id };
-  const positions = mropePositions(inputIds, { image: gridThw, video: [] }, tokens, merge);
-
-  let geometry: ModelInput['geometry'];
-  if (isSpatial && pictures.length > 0) {
-    const { data, height, width } = toUnitPlanar(geometryImages(pictures, gridThw));
-    geometry = { data, frames: pictures.length, height, width };
-  }
-  return { input: { inputIds, ...positions, images, geometry }, text };
+  return { inputIds, ...mropePositions(inputIds, { image: gridThw, video: [] }, tokens, merge), text };
 }
