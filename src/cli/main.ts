@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { InputError } from '../io/errors.ts';
 import { DeviceError } from '../tensor/errors.ts';
+import { addEvalCommand } from './eval.ts';
 import { addInferCommand } from './infer.ts';
 import { addInfoCommand } from './info.ts';
 import { addVerifyCommand } from './verify.ts';
@@ -26,6 +27,7 @@ function commandLine(exit: (code: number) => void): Command {
     .exitOverride()
     .configureOutput({ outputError: () => undefined });
   addInferCommand(program, exit);
+  addEvalCommand(program, exit);
   addVerifyCommand(program, exit);
   addInfoCommand(program, exit);
   return program;

@@ -49,3 +49,14 @@ export function nonEmpty(flag: string, what: string): Parser<string> {
     return text;
   };
 }
+
+/** A whole number of things from 1, or a share of them between 0 and 1. */
+export function shareOrCount(flag: string): Parser<number> {
+  return (text) => {
+    const value = /^\d*\.?\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value > 0 && (value < 1 || Number.isSafeInteger(value)))) {
+      throw refusal(flag, 'a whole number above 0, or a share between 0 and 1', text);
+    }
+    return value;
+  };
+}

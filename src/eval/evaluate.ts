@@ -1,0 +1,164 @@
+import { InputError } from '../io/errors.ts';
+import { answerSettings } from './answer_settings.ts';
+import type { Answerer } from './answerer.ts';
+import { findBenchmarks, findTask } from './benchmarks.ts';
+import { Journal, journalPath, type Shard } from './journal.ts';
+import { readRun } from './merge.ts';
+import { groupDocuments, shardDocuments, tasksInOrder } from './plan.ts';
+import type { Group, PreparedDocument, PreparedGroup } from './preparation.ts';
+import type { PreparationPool } from './preparation_pool.ts';
+import type { RunFile } from './run_file.ts';
+import { type Result, scoreDocument, type Task } from './task.ts';
+import { type GenerationSettings, generationSettings } from './task_config.ts';
+
+/** What the original seeds its generator with. */
+const SEED = 1234;
+
+/** One process's part of a run. */
+export interface ShardOptions {
+  /** The run's folder, with its journals. */
+  readonly folder: string;
+  readonly run: RunFile;
+  readonly shard: Shard;
+  readonly pool: PreparationPool;
+  readonly answerer: Answerer;
+  /** What becomes of a model's text before it is scored. */
+  readonly cleaned: (text: string) => string;
+  /** Ends the run at the first document that fails. */
+  readonly strict: boolean;
+  readonly signal: AbortSignal;
+  readonly observer: ShardObserver;
+}
+
+/** Who is told how a run goes. */
+export interface ShardObserver {
+  /** Before the first question: files that documents of this process show and that do not exist. */
+  onMissing(files: readonly string[], documents: number): void;
+  /** How many documents this process asks, and how many of them had been answered before. */
+  onStart(total: number, done: number): void;
+  /** After each document. `results` are those of its task so far, as far as this process knows them. */
+  onDocument(task: Task, docId: number, results: readonly Result[], error: string | undefined): void;
+}
+
+/** Where the time went, in milliseconds. */
+export interface ShardTimes {
+  readonly answered: number;
+  readonly answering: number;
+  /** The GPU had nothing to do, because the next document was not ready. */
+  readonly waiting: number;
+}
+
+/**
+ * Answers those documents of a process's shard that no journal has an answer for, and appends each to the process's journal at once.
+ * Ends early, without an error, when the signal is aborted. @throws InputError
+ */
+export async function evaluateShard(options: ShardOptions): Promise<ShardTimes> {
+  const { folder, run, shard, pool, observer, signal } = options;
+  const { entries } = await readRun(folder, run);
+  const results = new Map<string, Result[]>();
+  const groups: Group[] = [];
+  const missing: { files: Set<string>; documents: number } = { files: new Set(), documents: 0 };
+  let total = 0;
+  let done = 0;
+  for (const task of tasksInOrder(findBenchmarks(run.benchmarks))) {
+    answerSettings(generationSettings(task.config, run.gen_kwargs));
+    const mine = shardDocuments(run.tasks[task.name]!.asked, shard);
+    const own: Result[] = [];
+    const open: number[] = [];
+    for (const docId of mine) {
+      const entry = entries.get(task.name)!.get(docId);
+      if (entry !== undefined && 'response' in entry) own.push(scoreDocument(task, entry.doc, entry.response).result);
+      else open.push(docId);
+    }
+    results.set(task.name, own);
+    total += mine.length;
+    done += own.length;
+    const surveyed = await pool.survey({ task: task.name, docIds: open });
+    const lacking = surveyed.filter((document) => document.missing.length > 0);
+    for (const file of lacking.flatMap((document) => document.missing)) missing.files.add(file);
+    missing.documents += lacking.length;
+    if (lacking.length > 0 && lacking.length === mine.length) {
+      throw new InputError(
+        `${task.name}: expected the files that its documents show, found none of them, such as ${lacking[0]!.missing[0]}.`,
+      );
+    }
+    groups.push(...groupDocuments(task.name, surveyed));
+  }
+  if (missing.files.size > 0) observer.onMissing([...missing.files], missing.documents);
+  if (missing.files.size > 0 && options.strict) {
+    throw new InputError(`expected all files that documents show, found ${missing.files.size} missing.`);
+  }
+  observer.onStart(total, done);
+  if (groups.length === 0) return { answered: 0, answering: 0, waiting: 0 };
+
+  const journal = await Journal.open(journalPath(folder, shard));
+  const shardRun = new ShardRun(options, journal, results);
+  try {
+    let from = performance.now();
+    for await (const group of pool.prepare(groups)) {
+      shardRun.times.waiting += performance.now() - from;
+      await shardRun.answerGroup(group);
+      if (signal.aborted) break;
+      from = performance.now();
+    }
+  } finally {
+    await journal.close();
+  }
+  return shardRun.times;
+}
+
+/** The loop's body: one group of documents after another. */
+class ShardRun {
+  readonly times = { answered: 0, answering: 0, waiting: 0 };
+  readonly #options: ShardOptions;
+  readonly #journal: Journal;
+  readonly #results: ReadonlyMap<string, Result[]>;
+
+  constructor(options: ShardOptions, journal: Journal, results: ReadonlyMap<string, Result[]>) {
+    this.#options = options;
+    this.#journal = journal;
+    this.#results = results;
+  }
+
+  async answerGroup({ task: name, pictures, documents }: PreparedGroup): Promise<void> {
+    const task = findTask(name);
+    const settings = generationSettings(task.config, this.#options.run.gen_kwargs);
+    for (const document of documents) {
+      const started = performance.now();
+      const goesOn = await this.#answerDocument(task, pictures, document, settings);
+      this.times.answering += performance.now() - started;
+      if (!goesOn) return;
+      this.times.answered += 1;
+    }
+  }
+
+  /** @returns whether the run goes on */
+  async #answerDocument(
+    task: Task,
+    pictures: PreparedGroup['pictures'],
+    document: PreparedDocument,
+    settings: GenerationSettings,
+  ): Promise<boolean> {
+    const { answerer, signal, cleaned, run, observer, strict } = this.#options;
+    const { docId } = document;
+    const results = this.#results.get(task.name)!;
+    const head = () => ({ task: task.name, doc_id: docId, at: Date.now() / 1000 - run.began });
+    try {
+      if ('error' in document) throw new InputError(document.error);
+      const { text, doc } = document;
+      const seed = SEED + docId;
+      const answer = await answerer.answer({ pictures, text, settings: answerSettings(settings), seed }, signal);
+      if (answer === undefined) return false;
+      const response = cleaned(answer);
+      results.push(scoreDocument(task, doc, response).result);
+      await this.#journal.append({ ...head(), doc, response });
+      observer.onDocument(task, docId, results, undefined);
+    } catch (error) {
+      if (!(error instanceof InputError)) throw error;
+      await this.#journal.append({ ...head(), error: error.message });
+      observer.onDocument(task, docId, results, error.message);
+      if (strict) throw new InputError(`${task.name} document ${docId}: ${error.message}`);
+    }
+    return !signal.aborted;
+  }
+}
