@@ -156,8 +156,8 @@ class ShardRun {
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
       await this.#journal.append({ ...head(), error: error.message });
-      observer.onDocument(task, docId, results, error.message);
       if (strict) throw new InputError(`${task.name} document ${docId}: ${error.message}`);
+      observer.onDocument(task, docId, results, error.message);
     }
     return !signal.aborted;
   }
