@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers/promises';
 import { InputError } from '../io/errors.ts';
 import type { LoadedModel } from '../models/load.ts';
 import { generate } from '../models/qwen3_5/generate.ts';
@@ -22,6 +23,8 @@ export interface Question {
   readonly settings: AnswerSettings;
   /** Makes drawing repeatable, whichever process draws. */
   readonly seed: number;
+  /** The pictures of the questions after this one, once they are ready: looked at meanwhile, so that the GPU does not wait for them to be sent. */
+  readonly ahead?: () => VisualInput | undefined;
 }
 
 /** A model on its device. */
@@ -33,13 +36,23 @@ export interface OpenModel {
 /** A GPU that fails at so many documents in a row will fail at the next as well. */
 const MOST_FAILURES = 3;
 
+/** What the encoders made of some pictures. */
+interface Seen {
+  readonly pictures: VisualInput;
+  readonly sight: Sight;
+}
+
 /**
- * A model that keeps what its encoders made of the last pictures. After a failure (out of memory, a lost GPU) the device is of no more use:
- * it is opened anew, the document counts as failed, unless the GPU was lost, which may not be its fault and is tried once more.
+ * A model that keeps what its encoders made of the last pictures. After a failure (out of memory, a lost GPU) the device is of no more use and
+ * is opened anew. The document counts as failed, unless that may not be its fault: a GPU was lost, or memory held the next pictures as well.
+ * Then it is tried once more.
  */
 export class ModelAnswerer implements Answerer {
   #model: OpenModel | undefined;
-  #sight: { pictures: VisualInput; sight: Sight } | undefined;
+  #seen: Seen[] = [];
+  #looksAhead = true;
+  /** The current answer shares the GPU with the next pictures. */
+  #lookedAhead = false;
   #failures = 0;
 
   constructor(readonly open: () => Promise<OpenModel>) {}
@@ -52,12 +65,14 @@ export class ModelAnswerer implements Answerer {
         return text;
       } catch (error) {
         if (error instanceof InputError) throw error;
+        const lookedAhead = this.#lookedAhead;
         await this.close();
-        const message = error instanceof Error ? error.message : String(error);
+        this.#looksAhead &&= !lookedAhead;
         this.#failures += 1;
         if (this.#failures >= MOST_FAILURES) throw error;
-        const isLost = message.startsWith('the GPU was lost');
-        if (!isLost || attempt > 1) throw new InputError(message);
+        const message = error instanceof Error ? error.message : String(error);
+        const isInnocent = lookedAhead || message.startsWith('the GPU was lost');
+        if (!isInnocent || attempt > 1) throw new InputError(message);
       }
     }
   }
@@ -66,12 +81,13 @@ export class ModelAnswerer implements Answerer {
   async close(): Promise<void> {
     const model = this.#model;
     this.#model = undefined;
-    this.#sight = undefined;
+    this.#seen = [];
     await model?.loaded.close();
     model?.device.destroy();
   }
 
-  async #answer({ pictures, text, settings, seed }: Question, signal: AbortSignal): Promise<string | undefined> {
+  async #answer({ pictures, text, settings, seed, ahead }: Question, signal: AbortSignal): Promise<string | undefined> {
+    this.#lookedAhead = false;
     this.#model ??= await this.open();
     const { model, tokenizer, generation } = this.#model.loaded;
     const sight = pictures.images && (await this.#look(this.#model, pictures));
@@ -89,22 +105,40 @@ export class ModelAnswerer implements Answerer {
     const stopTokens = [tokenizer.eosTokenId];
     const tokens = generate(model, { ...text, ...pictures, sight }, { maxNewTokens, stopTokens, sampling, signal });
     const ids: number[] = [];
-    let next = await tokens.next();
+    const first = tokens.next();
+    first.catch(() => undefined); // looking ahead may fail before anybody waits for it
+    await this.#lookAhead(this.#model, ahead);
+    let next = await first;
     for (; !next.done; next = await tokens.next()) ids.push(next.value);
     return next.value === 'interrupted' ? undefined : tokenizer.decode(ids, { skipSpecialTokens: true });
   }
 
-  /** What the encoders made of these pictures; memory of pictures of other sizes goes back first. */
+  /** What the encoders made of these pictures; what they made of others is forgotten, memory of other sizes goes back first. */
   async #look({ device, loaded }: OpenModel, pictures: VisualInput): Promise<Sight> {
-    if (this.#sight?.pictures === pictures) return this.#sight.sight;
-    if (this.#sight !== undefined) {
-      forget(this.#sight.sight);
-      const size = (of: VisualInput) => JSON.stringify(of.images?.gridThw);
-      if (size(this.#sight.pictures) !== size(pictures)) device.trim();
-      this.#sight = undefined;
-    }
+    const seen = this.#seen.find((one) => one.pictures === pictures);
+    const others = this.#seen.filter((one) => one !== seen);
+    for (const { sight } of others) forget(sight);
+    this.#seen = seen === undefined ? [] : [seen];
+    const size = (of: VisualInput) => JSON.stringify(of.images?.gridThw);
+    if (others.some((one) => size(one.pictures) !== size(pictures))) device.trim();
+    return seen?.sight ?? this.#see(loaded, pictures);
+  }
+
+  /** Looks at the next pictures once the GPU is busy with the prompt. A refusal is for their own turn. */
+  async #lookAhead({ loaded }: OpenModel, ahead: Question['ahead']): Promise<void> {
+    if (!this.#looksAhead) return;
+    await setImmediate();
+    const pictures = ahead?.();
+    if (pictures?.images === undefined || this.#seen.some((one) => one.pictures === pictures)) return;
+    this.#lookedAhead = true;
+    await this.#see(loaded, pictures).catch((error: unknown) => {
+      if (!(error instanceof InputError)) throw error;
+    });
+  }
+
+  async #see(loaded: LoadedModel, pictures: VisualInput): Promise<Sight> {
     const sight = await loaded.model.look(pictures);
-    this.#sight = { pictures, sight };
+    this.#seen.push({ pictures, sight });
     return sight;
   }
 }

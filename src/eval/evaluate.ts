@@ -1,6 +1,7 @@
 import { InputError } from '../io/errors.ts';
+import type { VisualInput } from '../models/qwen3_5/input.ts';
 import { answerSettings } from './answer_settings.ts';
-import type { Answerer } from './answerer.ts';
+import type { Answerer, Question } from './answerer.ts';
 import { findBenchmarks, findTask } from './benchmarks.ts';
 import { Journal, journalPath, type Shard } from './journal.ts';
 import { readRun } from './merge.ts';
@@ -94,17 +95,33 @@ export async function evaluateShard(options: ShardOptions): Promise<ShardTimes> 
   const journal = await Journal.open(journalPath(folder, shard));
   const shardRun = new ShardRun(options, journal, results);
   try {
-    let from = performance.now();
-    for await (const group of pool.prepare(groups)) {
+    const prepared = pool.prepare(groups);
+    let following = prepared.next();
+    for (;;) {
+      const from = performance.now();
+      const group = await following;
       shardRun.times.waiting += performance.now() - from;
-      await shardRun.answerGroup(group);
+      if (group.done) break;
+      following = prepared.next();
+      await shardRun.answerGroup(group.value, picturesOnceReady(following));
       if (signal.aborted) break;
-      from = performance.now();
     }
   } finally {
     await journal.close();
   }
   return shardRun.times;
+}
+
+/** The pictures of a group that is being prepared: `undefined` until it is ready, or if there is none. */
+function picturesOnceReady(group: Promise<IteratorResult<PreparedGroup>>): () => VisualInput | undefined {
+  let pictures: VisualInput | undefined;
+  group.then(
+    (result) => {
+      pictures = result.done ? undefined : result.value.pictures;
+    },
+    () => undefined, // it is reported when its turn comes
+  );
+  return () => pictures;
 }
 
 /** The loop's body: one group of documents after another. */
@@ -120,12 +137,17 @@ class ShardRun {
     this.#results = results;
   }
 
-  async answerGroup({ task: name, pictures, documents }: PreparedGroup): Promise<void> {
+  /** `ahead`: the pictures of the group after this one, which the answerer may look at while it answers the last document. */
+  async answerGroup(
+    { task: name, pictures, documents }: PreparedGroup,
+    ahead: () => VisualInput | undefined,
+  ): Promise<void> {
     const task = findTask(name);
     const settings = generationSettings(task.config, this.#options.run.gen_kwargs);
     for (const document of documents) {
       const started = performance.now();
-      const goesOn = await this.#answerDocument(task, pictures, document, settings);
+      const shown = { pictures, ...(document === documents.at(-1) && { ahead }) };
+      const goesOn = await this.#answerDocument(task, shown, document, settings);
       this.times.answering += performance.now() - started;
       if (!goesOn) return;
       this.times.answered += 1;
@@ -135,7 +157,7 @@ class ShardRun {
   /** @returns whether the run goes on */
   async #answerDocument(
     task: Task,
-    pictures: PreparedGroup['pictures'],
+    shown: Pick<Question, 'pictures' | 'ahead'>,
     document: PreparedDocument,
     settings: GenerationSettings,
   ): Promise<boolean> {
@@ -147,7 +169,7 @@ class ShardRun {
       if ('error' in document) throw new InputError(document.error);
       const { text, doc } = document;
       const seed = SEED + docId;
-      const answer = await answerer.answer({ pictures, text, settings: answerSettings(settings), seed }, signal);
+      const answer = await answerer.answer({ ...shown, text, settings: answerSettings(settings), seed }, signal);
       if (answer === undefined) return false;
       const response = cleaned(answer);
       results.push(scoreDocument(task, doc, response).result);

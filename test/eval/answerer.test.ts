@@ -73,6 +73,37 @@ it('looks once at pictures that questions share, and answers as without sharing'
   await answerer.close();
 });
 
+it('looks at the next pictures while it answers', async () => {
+  const asked = await questions();
+  const plain = tinyAnswerer(() => undefined);
+  const texts: (string | undefined)[] = [];
+  for (const question of asked) texts.push(await plain.answerer.answer(question, signal));
+  await plain.answerer.close();
+
+  const { answerer, looks } = tinyAnswerer(() => undefined);
+  const [first, second, third] = asked;
+  expect(await answerer.answer({ ...first, ahead: () => undefined }, signal)).toBe(texts[0]);
+  expect(looks()).toBe(1);
+  expect(await answerer.answer({ ...second, ahead: () => third.pictures }, signal)).toBe(texts[1]);
+  expect(looks()).toBe(2);
+  expect(await answerer.answer(third, signal)).toBe(texts[2]);
+  expect(looks()).toBe(2);
+  await answerer.close();
+});
+
+it('does not look ahead any more where the GPU failed with two sights', async () => {
+  const [first, , third] = await questions();
+  const failing = (looks: number) => {
+    if (looks === 2) throw new DeviceError('the GPU is out of memory');
+  };
+  const { answerer, opened, looks } = tinyAnswerer(failing);
+  expect(await answerer.answer({ ...first, ahead: () => third.pictures }, signal)).toBeTypeOf('string');
+  expect([opened(), looks()]).toEqual([2, 3]);
+  expect(await answerer.answer(third, signal)).toBeTypeOf('string');
+  expect(looks()).toBe(4);
+  await answerer.close();
+});
+
 it('draws the same, whatever was drawn before', async () => {
   const [first, second] = await questions({ ...SETTINGS, temperature: 1 });
   const { answerer } = tinyAnswerer(() => undefined);
