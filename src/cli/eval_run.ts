@@ -26,6 +26,12 @@ import { isVggt } from './model_kind.ts';
 import { Progress } from './progress.ts';
 import { findModel, nameOf } from './session.ts';
 
+/** The local date as `date +%Y%m%d` writes it. */
+function today(): string {
+  const { timeZone } = Intl.DateTimeFormat().resolvedOptions();
+  return dateStamp(new Date(), timeZone).slice(0, 8);
+}
+
 /** What the runs of one process share. */
 interface Session {
   readonly flags: EvalFlags;
@@ -38,7 +44,7 @@ interface Session {
 
 /** Runs `eval` on a model, or starts the processes that do. @returns the exit code */
 export async function runCommand(flags: EvalFlags): Promise<number> {
-  const settings = readEvalSettings(flags, process.env, dateStamp(new Date(), 'UTC').slice(0, 8));
+  const settings = readEvalSettings(flags, process.env, today());
   const { shards, firstLocal, isLauncher } = readRanks(flags, process.env);
   for (const { folder } of settings.runs) {
     for (const shard of shards) if (!flags.resume) await refuseStarted(folder, shard);

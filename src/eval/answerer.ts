@@ -7,13 +7,16 @@ import type { Sampling } from '../models/qwen3_5/sampler.ts';
 import type { Device } from '../tensor/device.ts';
 import type { AnswerSettings } from './answer_settings.ts';
 
+/** What became of a question. */
+export type Outcome =
+  | { readonly kind: 'answered'; readonly text: string }
+  | { readonly kind: 'failed'; readonly reason: string }
+  | { readonly kind: 'interrupted' };
+
 /** Answers questions about prepared pictures. */
 export interface Answerer {
-  /**
-   * The model's text, or `undefined` if the run was interrupted meanwhile. Questions about the same pictures should follow one another and
-   * pass the same object. @throws InputError for a question that cannot be answered; any other error ends the run
-   */
-  answer(question: Question, signal: AbortSignal): Promise<string | undefined>;
+  /** Questions about the same pictures should follow one another and pass the same object. What this throws is nobody's document's fault and ends the run. */
+  answer(question: Question, signal: AbortSignal): Promise<Outcome>;
 }
 
 /** A prepared document and how it is to be answered. */
@@ -57,22 +60,24 @@ export class ModelAnswerer implements Answerer {
 
   constructor(readonly open: () => Promise<OpenModel>) {}
 
-  async answer(question: Question, signal: AbortSignal): Promise<string | undefined> {
+  async answer(question: Question, signal: AbortSignal): Promise<Outcome> {
     for (let attempt = 1; ; attempt++) {
+      this.#model ??= await this.open();
       try {
-        const text = await this.#answer(question, signal);
+        const outcome = await this.#answer(this.#model, question, signal);
         this.#failures = 0;
-        return text;
+        return outcome;
       } catch (error) {
-        if (error instanceof InputError) throw error;
+        const reason = error instanceof Error ? error.message : String(error);
+        if (error instanceof InputError) return { kind: 'failed', reason };
         const lookedAhead = this.#lookedAhead;
         await this.close();
         this.#looksAhead &&= !lookedAhead;
         this.#failures += 1;
-        if (this.#failures >= MOST_FAILURES) throw error;
-        const message = error instanceof Error ? error.message : String(error);
-        const isInnocent = lookedAhead || message.startsWith('the GPU was lost');
-        if (!isInnocent || attempt > 1) throw new InputError(message);
+        if (this.#failures >= MOST_FAILURES)
+          throw new Error(`the GPU failed ${MOST_FAILURES} times in a row: ${reason}`);
+        const isInnocent = lookedAhead || reason.startsWith('the GPU was lost');
+        if (!isInnocent || attempt > 1) return { kind: 'failed', reason };
       }
     }
   }
@@ -86,11 +91,11 @@ export class ModelAnswerer implements Answerer {
     model?.device.destroy();
   }
 
-  async #answer({ pictures, text, settings, seed, ahead }: Question, signal: AbortSignal): Promise<string | undefined> {
+  async #answer(open: OpenModel, question: Question, signal: AbortSignal): Promise<Outcome> {
+    const { pictures, text, settings, seed, ahead } = question;
+    const { model, tokenizer, generation } = open.loaded;
     this.#lookedAhead = false;
-    this.#model ??= await this.open();
-    const { model, tokenizer, generation } = this.#model.loaded;
-    const sight = pictures.images && (await this.#look(this.#model, pictures));
+    const sight = pictures.images && (await this.#look(open, pictures));
     const { maxNewTokens, temperature, topP } = settings;
     const drawn = {
       temperature,
@@ -107,10 +112,11 @@ export class ModelAnswerer implements Answerer {
     const ids: number[] = [];
     const first = tokens.next();
     first.catch(() => undefined); // looking ahead may fail before anybody waits for it
-    await this.#lookAhead(this.#model, ahead);
+    await this.#lookAhead(open, ahead);
     let next = await first;
     for (; !next.done; next = await tokens.next()) ids.push(next.value);
-    return next.value === 'interrupted' ? undefined : tokenizer.decode(ids, { skipSpecialTokens: true });
+    if (next.value === 'interrupted') return { kind: 'interrupted' };
+    return { kind: 'answered', text: tokenizer.decode(ids, { skipSpecialTokens: true }) };
   }
 
   /** What the encoders made of these pictures; what they made of others is forgotten, memory of other sizes goes back first. */

@@ -54,43 +54,11 @@ export interface ShardTimes {
  * Ends early, without an error, when the signal is aborted. @throws InputError
  */
 export async function evaluateShard(options: ShardOptions): Promise<ShardTimes> {
-  const { folder, run, shard, pool, observer, signal } = options;
-  const { entries } = await readRun(folder, run);
-  const results = new Map<string, Result[]>();
-  const groups: Group[] = [];
-  const missing: { files: Set<string>; documents: number } = { files: new Set(), documents: 0 };
-  let total = 0;
-  let done = 0;
-  for (const task of tasksInOrder(findBenchmarks(run.benchmarks))) {
-    answerSettings(generationSettings(task.config, run.gen_kwargs));
-    const mine = shardDocuments(run.tasks[task.name]!.asked, shard);
-    const own: Result[] = [];
-    const open: number[] = [];
-    for (const docId of mine) {
-      const entry = entries.get(task.name)!.get(docId);
-      if (entry !== undefined && 'response' in entry) own.push(scoreDocument(task, entry.doc, entry.response).result);
-      else open.push(docId);
-    }
-    results.set(task.name, own);
-    total += mine.length;
-    done += own.length;
-    const surveyed = await pool.survey({ task: task.name, docIds: open });
-    const lacking = surveyed.filter((document) => document.missing.length > 0);
-    for (const file of lacking.flatMap((document) => document.missing)) missing.files.add(file);
-    missing.documents += lacking.length;
-    if (lacking.length > 0 && lacking.length === mine.length) {
-      throw new InputError(
-        `${task.name}: expected the files that its documents show, found none of them, such as ${lacking[0]!.missing[0]}.`,
-      );
-    }
-    groups.push(...groupDocuments(task.name, surveyed));
-  }
-  if (missing.files.size > 0) observer.onMissing([...missing.files], missing.documents);
-  if (missing.files.size > 0 && options.strict) {
-    throw new InputError(`expected all files that documents show, found ${missing.files.size} missing.`);
-  }
-  observer.onStart(total, done);
-  if (groups.length === 0) return { answered: 0, answering: 0, waiting: 0 };
+  const { folder, shard, pool, observer, signal } = options;
+  const { groups, results, total } = await openWork(options);
+  const open = groups.reduce((sum, { docIds }) => sum + docIds.length, 0);
+  observer.onStart(total, total - open);
+  if (open === 0) return { answered: 0, answering: 0, waiting: 0 };
 
   const journal = await Journal.open(journalPath(folder, shard));
   const shardRun = new ShardRun(options, journal, results);
@@ -110,6 +78,47 @@ export async function evaluateShard(options: ShardOptions): Promise<ShardTimes> 
     await journal.close();
   }
   return shardRun.times;
+}
+
+/** What a process has to do: open documents in groups, the results of answered ones by task, and the number of both. */
+interface OpenWork {
+  readonly groups: Group[];
+  readonly results: Map<string, Result[]>;
+  readonly total: number;
+}
+
+async function openWork(options: ShardOptions): Promise<OpenWork> {
+  const { folder, run, shard, pool, observer, strict } = options;
+  const { entries } = await readRun(folder, run);
+  const work = { groups: [] as Group[], results: new Map<string, Result[]>(), total: 0 };
+  const missing = { files: new Set<string>(), documents: 0 };
+  for (const task of tasksInOrder(findBenchmarks(run.benchmarks))) {
+    const mine = shardDocuments(run.tasks[task.name]!.asked, shard);
+    const answered: Result[] = [];
+    const open: number[] = [];
+    for (const docId of mine) {
+      const entry = entries.get(task.name)!.get(docId);
+      if (entry === undefined || 'error' in entry) open.push(docId);
+      else answered.push(scoreDocument(task, entry.doc, entry.response).result);
+    }
+    const surveyed = await pool.survey({ task: task.name, docIds: open });
+    const lacking = surveyed.filter((document) => document.missing.length > 0);
+    if (lacking.length > 0 && lacking.length === mine.length) {
+      throw new InputError(
+        `${task.name}: expected the files that its documents show, found none of them, such as ${lacking[0]!.missing[0]}.`,
+      );
+    }
+    for (const file of lacking.flatMap((document) => document.missing)) missing.files.add(file);
+    missing.documents += lacking.length;
+    work.groups.push(...groupDocuments(task.name, surveyed));
+    work.results.set(task.name, answered);
+    work.total += mine.length;
+  }
+  if (missing.files.size > 0) {
+    observer.onMissing([...missing.files], missing.documents);
+    if (strict) throw new InputError(`expected all files that documents show, found ${missing.files.size} missing.`);
+  }
+  return work;
 }
 
 /** The pictures of a group that is being prepared: `undefined` until it is ready, or if there is none. */
@@ -161,26 +170,38 @@ class ShardRun {
     document: PreparedDocument,
     settings: GenerationSettings,
   ): Promise<boolean> {
-    const { answerer, signal, cleaned, run, observer, strict } = this.#options;
-    const { docId } = document;
-    const results = this.#results.get(task.name)!;
-    const head = () => ({ task: task.name, doc_id: docId, at: Date.now() / 1000 - run.began });
+    if ('error' in document) return this.#recordError(task, document.docId, document.error);
+    const { answerer, signal, cleaned, run, observer } = this.#options;
+    const { docId, doc, text } = document;
+    const question = { ...shown, text, settings: answerSettings(settings), seed: SEED + docId };
+    const outcome = await answerer.answer(question, signal);
+    if (outcome.kind === 'interrupted') return false;
+    if (outcome.kind === 'failed') return this.#recordError(task, docId, outcome.reason);
+    const response = cleaned(outcome.text);
+    let result: Result;
     try {
-      if ('error' in document) throw new InputError(document.error);
-      const { text, doc } = document;
-      const seed = SEED + docId;
-      const answer = await answerer.answer({ ...shown, text, settings: answerSettings(settings), seed }, signal);
-      if (answer === undefined) return false;
-      const response = cleaned(answer);
-      results.push(scoreDocument(task, doc, response).result);
-      await this.#journal.append({ ...head(), doc, response });
-      observer.onDocument(task, docId, results, undefined);
+      result = scoreDocument(task, doc, response).result;
     } catch (error) {
       if (!(error instanceof InputError)) throw error;
-      await this.#journal.append({ ...head(), error: error.message });
-      if (strict) throw new InputError(`${task.name} document ${docId}: ${error.message}`);
-      observer.onDocument(task, docId, results, error.message);
+      return this.#recordError(task, docId, error.message);
     }
+    const results = this.#results.get(task.name)!;
+    results.push(result);
+    await this.#journal.append({ task: task.name, doc_id: docId, at: secondsSince(run), doc, response });
+    observer.onDocument(task, docId, results, undefined);
     return !signal.aborted;
   }
+
+  /** @returns whether the run goes on */
+  async #recordError(task: Task, docId: number, error: string): Promise<boolean> {
+    const { run, observer, strict, signal } = this.#options;
+    await this.#journal.append({ task: task.name, doc_id: docId, at: secondsSince(run), error });
+    if (strict) throw new InputError(`${task.name} document ${docId}: ${error}`);
+    observer.onDocument(task, docId, this.#results.get(task.name)!, error);
+    return !signal.aborted;
+  }
+}
+
+function secondsSince(run: RunFile): number {
+  return Date.now() / 1000 - run.began;
 }

@@ -1,4 +1,5 @@
 import { InputError } from '../io/errors.ts';
+import { checkVideoSupport } from '../io/video.ts';
 import { preparePictures, prepareText } from '../models/prepare.ts';
 import { loadPreprocessor, type PixelLimits, type Preprocessor } from '../models/preprocessor.ts';
 import type { TextInput, VisualInput } from '../models/qwen3_5/input.ts';
@@ -79,15 +80,16 @@ export class Preparation {
     return (await this.#task(task)).rows.length;
   }
 
-  /** Finds out what documents show, in order, and which files are missing. */
+  /** Finds out what documents show, in order, and which files are missing. @throws InputError where videos cannot be read */
   async survey({ task: name, docIds }: Group): Promise<Surveyed[]> {
     const { task, location, dataset, rows } = await this.#task(name);
     const found: Surveyed[] = [];
     for (const docId of docIds) {
       const doc = await dataset.document(rows[docId]!);
       // A document that cannot be used is reported when its turn comes.
-      const nothing = { key: undefined, missing: [] };
-      const { key, missing } = await findVisuals(task, doc, location).catch(() => nothing);
+      const nothing = { shown: [], key: undefined, missing: [] };
+      const { shown, key, missing } = await findVisuals(task, doc, location).catch(() => nothing);
+      if (shown.some((one) => 'video' in one)) await checkVideoSupport();
       found.push({ docId, key, missing });
     }
     return found;

@@ -64,6 +64,20 @@ it('goes on after a kill, rank by rank, and ends in the same results', async () 
   expect(resultFiles(output('two'))).toEqual(expected);
 }, 240_000);
 
+it('keeps the answers so far when it is interrupted', async () => {
+  const run = [...flags, '--benchmarks', 'vsibench', '--output-dir', output('interrupted')];
+  const journal = join(output('interrupted'), 'journal-0-of-1.jsonl');
+  expect(await killAfter(run, journal, 1, 'SIGINT')).toEqual({ code: 130, signal: null });
+  const kept = journalLines(journal);
+  expect(kept.length).toBeLessThan(4);
+  expect((await runCli([...run, '--resume', '--limit', '2'])).stderr).toMatch(/with limit 2, found one with null/);
+  const { code, stderr } = await runCli([...run, '--resume']);
+  expect(code, stderr).toBe(0);
+  expect(journalLines(journal).slice(0, kept.length)).toEqual(kept);
+  const samples = 'samples_vsibench.jsonl';
+  expect(resultFiles(output('interrupted'))[samples]).toBe(expected[samples]);
+}, 240_000);
+
 it('starts local ranks, merges, and merges again into the same bytes', async () => {
   const { code, stdout, stderr } = await runCli([...flags, '--num-processes', '2', '--output-dir', output('local')]);
   expect(code, stderr).toBe(0);

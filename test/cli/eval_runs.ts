@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -46,13 +46,23 @@ export function journalLines(path: string): string[] {
   }
 }
 
-/** Starts the command line and kills it as soon as a journal has so many lines. */
-export async function killAfter(args: readonly string[], journal: string, lines: number): Promise<void> {
-  const child: ChildProcess = spawn(process.execPath, [COMMAND, ...args], { stdio: 'ignore' });
-  const ended = new Promise<void>((resolve) => child.on('close', () => resolve()));
+/** Starts the command line and sends it a signal as soon as a journal has so many lines. @returns how it ended */
+export async function killAfter(
+  args: readonly string[],
+  journal: string,
+  lines: number,
+  signal: NodeJS.Signals = 'SIGKILL',
+): Promise<{ code: number | null; signal: NodeJS.Signals | null }> {
+  const child = spawn(process.execPath, [COMMAND, ...args], { stdio: 'ignore' });
   const timer = setInterval(() => {
-    if (journalLines(journal).length >= lines) child.kill('SIGKILL');
+    if (journalLines(journal).length < lines) return;
+    clearInterval(timer);
+    child.kill(signal);
   }, 20);
-  await ended;
-  clearInterval(timer);
+  return new Promise((resolve) => {
+    child.on('close', (code, endedBy) => {
+      clearInterval(timer);
+      resolve({ code, signal: endedBy });
+    });
+  });
 }
