@@ -91,7 +91,7 @@ export async function runCommand(flags: EvalFlags): Promise<number> {
     return 0;
   } finally {
     await pool.close();
-    await answerer.close();
+    answerer.close();
   }
 }
 

@@ -71,7 +71,7 @@ export class ModelAnswerer implements Answerer {
         const reason = error instanceof Error ? error.message : String(error);
         if (error instanceof InputError) return { kind: 'failed', reason };
         const lookedAhead = this.#lookedAhead;
-        await this.close();
+        this.close();
         this.#looksAhead &&= !lookedAhead;
         this.#failures += 1;
         if (this.#failures >= MOST_FAILURES)
@@ -83,12 +83,10 @@ export class ModelAnswerer implements Answerer {
   }
 
   /** Gives the GPU back; the next answer opens it again. */
-  async close(): Promise<void> {
-    const model = this.#model;
+  close(): void {
+    this.#model?.device.destroy();
     this.#model = undefined;
     this.#seen = [];
-    await model?.loaded.close();
-    model?.device.destroy();
   }
 
   async #answer(open: OpenModel, question: Question, signal: AbortSignal): Promise<Outcome> {

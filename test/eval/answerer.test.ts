@@ -77,7 +77,7 @@ it('looks once at pictures that questions share, and answers as without sharing'
     for await (const id of generate(loaded.model, { ...text, ...pictures }, options)) ids.push(id);
     expect(texts[i]).toBe(loaded.tokenizer.decode(ids, { skipSpecialTokens: true }));
   }
-  await answerer.close();
+  answerer.close();
 });
 
 it('looks at the next pictures while it answers', async () => {
@@ -85,7 +85,7 @@ it('looks at the next pictures while it answers', async () => {
   const plain = tinyAnswerer(() => undefined);
   const texts: string[] = [];
   for (const question of asked) texts.push(await textOf(plain.answerer, question));
-  await plain.answerer.close();
+  plain.answerer.close();
 
   const { answerer, looks } = tinyAnswerer(() => undefined);
   const [first, second, third] = asked;
@@ -95,7 +95,7 @@ it('looks at the next pictures while it answers', async () => {
   expect(looks()).toBe(2);
   expect(await textOf(answerer, third)).toBe(texts[2]);
   expect(looks()).toBe(2);
-  await answerer.close();
+  answerer.close();
 });
 
 it('does not look ahead any more where the GPU failed with two sights', async () => {
@@ -108,7 +108,7 @@ it('does not look ahead any more where the GPU failed with two sights', async ()
   expect([opened(), looks()]).toEqual([2, 3]);
   expect(await textOf(answerer, third)).not.toMatch(/^failed/);
   expect(looks()).toBe(4);
-  await answerer.close();
+  answerer.close();
 });
 
 it('draws the same, whatever was drawn before', async () => {
@@ -118,7 +118,7 @@ it('draws the same, whatever was drawn before', async () => {
   await textOf(answerer, first);
   expect(await textOf(answerer, second)).toBe(text);
   expect(await textOf(answerer, { ...second, seed: 8 })).not.toBe(text);
-  await answerer.close();
+  answerer.close();
 });
 
 it('asks again after a lost GPU, once', async () => {
@@ -128,18 +128,18 @@ it('asks again after a lost GPU, once', async () => {
   };
   const well = tinyAnswerer(lost([]));
   const text = await textOf(well.answerer, question);
-  await well.answerer.close();
+  well.answerer.close();
 
   const once = tinyAnswerer(lost([1]));
   expect(await textOf(once.answerer, question)).toBe(text);
   expect(once.opened()).toBe(2);
-  await once.answerer.close();
+  once.answerer.close();
 
   const twice = tinyAnswerer(lost([1, 2]));
   expect(await textOf(twice.answerer, question)).toBe('failed: the GPU was lost: reset');
   expect(await textOf(twice.answerer, question)).toBe(text);
   expect(twice.opened()).toBe(3);
-  await twice.answerer.close();
+  twice.answerer.close();
 });
 
 it('gives up on a GPU that fails again and again', async () => {
@@ -161,7 +161,7 @@ it('refuses a prompt that does not fit, and goes on', async () => {
   expect(await textOf(answerer, long)).toBe("failed: the prompt has 5000 tokens; this model's context holds 4096");
   expect(await textOf(answerer, other)).not.toMatch(/^failed/);
   expect(opened()).toBe(1);
-  await answerer.close();
+  answerer.close();
 });
 
 it("does not take for a document's fault that there is no model", async () => {
@@ -176,5 +176,5 @@ it('says nothing when it is interrupted', async () => {
   const [question] = await questions();
   const { answerer } = tinyAnswerer(() => undefined);
   expect(await textOf(answerer, question, AbortSignal.abort())).toBe('interrupted');
-  await answerer.close();
+  answerer.close();
 });

@@ -8,7 +8,7 @@ import { BENCHMARKS, fixtureLines, taskOf } from './fixtures.ts';
 const PIECES = [
   ...['A', 'b', 'Z', '(', ')', '`', '``', '{', '}', '.', ',', ':', ' ', '\n', '\u0085', '\ufeff', '答案是'],
   ...['0', '9', '٣', '１', '-', '+', 'e', '_', '^', 'nan', 'inf', '1e999', 'The answer is', '<think>', '</think>'],
-  ...['move_right:', 'rotate_up:1', 'İ', 'ſ', 'K', '\u{1d7d9}', '\ud800', '\0'],
+  ...['move_right:', 'rotate_up:1', 'İ', 'ſ', 'K', '\u{1d7d9}', '\ud800', '\0', '__proto__', '\u3000', '10'],
 ];
 const RESPONSE = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 60 }),
@@ -17,8 +17,7 @@ const RESPONSE = fc.oneof(
 );
 
 it.each(BENCHMARKS)('%s scores any text', (benchmark) => {
-  // A target of 0 is refused on purpose.
-  const lines = fixtureLines(benchmark).filter(({ doc }) => doc.ground_truth !== '0');
+  const lines = fixtureLines(benchmark);
   fc.assert(
     fc.property(fc.constantFrom(...lines), RESPONSE, (line, response) => {
       const task = taskOf(benchmark, line);
@@ -26,9 +25,10 @@ it.each(BENCHMARKS)('%s scores any text', (benchmark) => {
       const values = [...task.aggregate([result]).values.values()];
       for (const value of values)
         expect(value === undefined || Number.isNaN(value) || (value >= 0 && value <= 100)).toBe(true);
+      expect(Object.keys(result).sort()).toEqual(Object.keys(line.result).sort());
       expect(() => JSON.stringify({ result, doc })).not.toThrow();
     }),
-    { numRuns: 600 },
+    { numRuns: 1000 },
   );
 });
 
@@ -41,7 +41,7 @@ it('scores long answers', () => {
     'a:'.repeat(10_000),
   ];
   for (const benchmark of BENCHMARKS) {
-    const line = fixtureLines(benchmark).find(({ doc }) => doc.ground_truth !== '0')!;
+    const line = fixtureLines(benchmark)[0]!;
     for (const response of hostile) scoreDocument(taskOf(benchmark, line), line.doc, stripThinking(response));
   }
 });
