@@ -77,7 +77,11 @@ export function addEvalCommand(program: Command, exit: (code: number) => void): 
       "arguments of the original's adapter, key=value,key=value; other flags replace single ones",
     )
     .option('--benchmarks <names>', 'comma-separated names of benchmarks')
-    .option('--output-dir <folder>', 'folder of the run', nonEmpty('--output-dir', 'a folder'))
+    .option(
+      '--output-dir <folder>',
+      'folder of the run (default: OUTPUT_PATH/BENCHMARK, with OUTPUT_PATH logs/eval/DATE)',
+      nonEmpty('--output-dir', 'a folder'),
+    )
     .option('--dataset-dir <task=folder>', "folder of a task's or a group's dataset; may be repeated", collect)
     .option('--limit <n>', 'ask the first n documents; below 1 this share of them', shareOrCount('--limit'))
     .option('--max-num-frames <n>', 'frames of a video (default: 32)', wholeNumber('--max-num-frames', 1, MAX_COUNT))
