@@ -69,7 +69,7 @@ export async function evaluateShard(options: ShardOptions): Promise<ShardTimes> 
       const from = performance.now();
       const group = await following;
       shardRun.times.waiting += performance.now() - from;
-      if (group.done) break;
+      if (group.done || signal.aborted) break;
       following = prepared.next();
       await shardRun.answerGroup(group.value, picturesOnceReady(following));
       if (signal.aborted) break;
@@ -103,11 +103,6 @@ async function openWork(options: ShardOptions): Promise<OpenWork> {
     }
     const surveyed = await pool.survey({ task: task.name, docIds: open });
     const lacking = surveyed.filter((document) => document.missing.length > 0);
-    if (lacking.length > 0 && lacking.length === mine.length) {
-      throw new InputError(
-        `${task.name}: expected the files that its documents show, found none of them, such as ${lacking[0]!.missing[0]}.`,
-      );
-    }
     for (const file of lacking.flatMap((document) => document.missing)) missing.files.add(file);
     missing.documents += lacking.length;
     work.groups.push(...groupDocuments(task.name, surveyed));
