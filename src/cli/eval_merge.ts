@@ -10,12 +10,17 @@ export async function mergeCommand(folder: string): Promise<number> {
   return 0;
 }
 
+/** Failed documents that are told one by one; all of them are in the results file. */
+const MOST_TOLD = 10;
+
 /** Prints the results of a run; on standard error, the documents that failed. */
 export function tell({ document, files, errors }: WrittenResults): void {
   const stderr = (line: string) => process.stderr.write(`${line}\n`);
-  for (const { task, docId, error } of errors) stderr(`${task} document ${docId} failed: ${error}`);
+  for (const { task, docId, error } of errors.slice(0, MOST_TOLD)) stderr(`${task} document ${docId} failed: ${error}`);
+  if (errors.length > MOST_TOLD) stderr(`… and ${errors.length - MOST_TOLD} more, listed in ${files[0]}`);
+  const documents = errors.length === 1 ? 'document' : 'documents';
   if (errors.length > 0)
-    stderr(`${errors.length} ${errors.length === 1 ? 'document' : 'documents'} failed and do not count.`);
+    stderr(`${errors.length} ${documents} failed and ${errors.length === 1 ? 'does' : 'do'} not count.`);
   printTables(document, files);
 }
 
