@@ -49,9 +49,6 @@ export async function runCommand(flags: EvalFlags): Promise<number> {
   for (const { folder } of settings.runs) {
     for (const shard of shards) if (!flags.resume) await refuseStarted(folder, shard);
   }
-  const adapters = await adaptersOf(flags, shards, firstLocal);
-  if (isLauncher) return launchRanks(shards, adapters);
-
   const progress = new Progress(flags.quiet === true);
   const modelFolder = await findModel(settings.model.pretrained, progress);
   if (await isVggt(modelFolder)) {
@@ -59,6 +56,9 @@ export async function runCommand(flags: EvalFlags): Promise<number> {
       `${modelFolder}: expected a SpatialStack or Qwen3.5 checkpoint, found a VGGT, which answers no questions.`,
     );
   }
+  const adapters = await adaptersOf(flags, shards, firstLocal);
+  if (isLauncher) return launchRanks(shards, adapters);
+
   const { minPixels, maxPixels, maxNumFrames, addFrameIndex, disableThinking, geometryEncoderPath } = settings.model;
   const { datasetFolders, shuffle } = settings;
   const pool = new PreparationPool({

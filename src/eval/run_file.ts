@@ -65,16 +65,19 @@ export async function readRunFile(folder: string): Promise<RunFile | undefined> 
  * @throws InputError naming what differs
  */
 export async function agreeOnRun(folder: string, mine: RunFile): Promise<RunFile> {
-  await createFolders(folder);
   const temporary = join(folder, `${NAME}.${randomUUID()}.tmp`);
   try {
+    await createFolders(folder);
     await writeFile(temporary, `${JSON.stringify(mine, null, 2)}\n`);
     await link(temporary, join(folder, NAME));
     return mine;
   } catch (error) {
-    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
+    const { code, message } = error as NodeJS.ErrnoException;
+    if (code !== 'EEXIST') {
+      throw new InputError(`${folder}: expected a folder that can be written, found ${code ?? message}.`);
+    }
   } finally {
-    await rm(temporary, { force: true });
+    await rm(temporary, { force: true }).catch(() => undefined);
   }
   const theirs = (await readRunFile(folder))!;
   const { date: _, began: __, ...description } = mine;

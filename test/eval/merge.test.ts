@@ -204,6 +204,13 @@ describe('the description of a run', () => {
     expect(new Set(agreed.map((run) => run.began)).size).toBe(1);
   });
 
+  it('needs a folder that can be written', async () => {
+    await writeFile(join(dir, 'file'), '');
+    const refused = agreeOnRun(join(dir, 'file', 'inside'), mine);
+    await expect(refused).rejects.toThrow(InputError);
+    await expect(refused).rejects.toThrow(/inside: expected a folder that can be written, found ENOTDIR/);
+  });
+
   it('must be the same', async () => {
     await agreeOnRun(dir, mine);
     const other = agreeOnRun(dir, { ...mine, limit: 3 });
