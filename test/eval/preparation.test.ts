@@ -11,7 +11,7 @@ import { prepareInput } from '../../src/models/prepare.ts';
 import { loadPreprocessor, type Preprocessor } from '../../src/models/preprocessor.ts';
 import type { TextInput } from '../../src/models/qwen3_5/input.ts';
 import { fixtureLines } from './fixtures.ts';
-import { smallPicture, writeBlink, writeCvbench, writeVsibench } from './small_benchmarks.ts';
+import { smallPicture, writeBlink, writeCvbench, writeMmsibench, writeVsibench } from './small_benchmarks.ts';
 
 const TINY = 'test/fixtures/spatialstack-tiny';
 const FRAMES = [0, 7, 19].map((i) => fileURLToPath(new URL(`../fixtures/video/frame-${i}.png`, import.meta.url)));
@@ -106,6 +106,27 @@ describe('a prompt', () => {
       /user\nFrame-0: <\|vision_start\|>.*Frame-1: <\|vision_start\|><picture><\|vision_end\|>Return/s,
     );
     expect(one).toMatch(/<\|im_start\|>assistant\n<think>\n$/);
+  });
+
+  it('shows pictures inside parquet columns', async () => {
+    const folder = await writeMmsibench(join(dir, 'mmsibench'), 5);
+    const preparation = new Preparation({ ...settings, datasetFolders: { mmsibench: folder } });
+    expect(await preparation.count('mmsibench')).toBe(5);
+    const surveyed = await preparation.survey({ task: 'mmsibench', docIds: [0, 4] });
+    expect(surveyed.map(({ key, missing }) => [key, missing])).toEqual(Array(2).fill([undefined, []]));
+    for (const docId of [3, 0, 4]) {
+      const { documents, pictures } = await preparation.prepare({ task: 'mmsibench', docIds: [docId] });
+      const { prompt, doc } = fixtureLines('mmsibench')[docId]!;
+      const seeds = docId % 2 === 0 ? [docId] : [docId, docId + 1];
+      const images = await Promise.all(seeds.map(async (seed) => decodeImage(await smallPicture(seed))));
+      const options = { images, prompt, enableThinking: false, addFrameIndex: false } as const;
+      const { input } = await prepareInput(preprocessor, { ...options, geometryPreprocessing: 'raw' });
+      expect(pictures).toEqual({ images: input.images, geometry: input.geometry });
+      const { question_type } = doc;
+      expect(documents).toMatchObject([
+        { docId, doc: { id: docId, question_type }, text: { inputIds: input.inputIds } },
+      ]);
+    }
   });
 
   it('leaves out what the original drops: a video ending in capitals', async () => {

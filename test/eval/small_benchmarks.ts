@@ -2,6 +2,8 @@ import { copyFile, mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Binary, Field, List, makeBuilder, Struct, Table, tableToIPC, Utf8, vectorFromArray } from 'apache-arrow';
+import type { SchemaElement } from 'hyparquet';
+import { ByteWriter, parquetWrite } from 'hyparquet-writer';
 import sharp from 'sharp';
 import { fixtureLines } from './fixtures.ts';
 
@@ -38,6 +40,43 @@ export async function writeVsibench(folder: string, count: number): Promise<stri
   await mkdir(join(folder, 'scannet'), { recursive: true });
   await writeFile(join(folder, 'test.jsonl'), docs.map((doc) => JSON.stringify(doc)).join('\n'));
   for (const { scene_name } of docs) await copyFile(CLIP, join(folder, 'scannet', `${scene_name}.mp4`));
+  return folder;
+}
+
+/** A list of pictures as Hugging Face datasets write it to parquet, and text columns before it. */
+const PARQUET_SCHEMA: SchemaElement[] = [
+  { name: 'root', num_children: 5 },
+  ...['question', 'answer', 'question_type'].map(
+    (name): SchemaElement => ({ name, type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'OPTIONAL' }),
+  ),
+  { name: 'id', type: 'INT64', repetition_type: 'OPTIONAL' },
+  { name: 'images', converted_type: 'LIST', repetition_type: 'OPTIONAL', num_children: 1 },
+  { name: 'list', repetition_type: 'REPEATED', num_children: 1 },
+  { name: 'element', repetition_type: 'OPTIONAL', num_children: 2 },
+  { name: 'bytes', type: 'BYTE_ARRAY', repetition_type: 'OPTIONAL' },
+  { name: 'path', type: 'BYTE_ARRAY', converted_type: 'UTF8', repetition_type: 'OPTIONAL' },
+];
+
+/** Writes documents of mmsibench as parquet in row groups of two, pictures inside: document i has i % 2 + 1 of them, small picture i and on. */
+export async function writeMmsibench(folder: string, count: number): Promise<string> {
+  const docs = fixtureLines('mmsibench')
+    .slice(0, count)
+    .map(({ doc }) => doc as Record<string, string>);
+  const pictures = async (i: number) =>
+    Promise.all(
+      Array.from({ length: (i % 2) + 1 }, async (_, j) => ({
+        bytes: new Uint8Array(await smallPicture(i + j)),
+        path: `${j}.png`,
+      })),
+    );
+  const images = await Promise.all(docs.map((_, i) => pictures(i)));
+  const texts = ['question', 'answer', 'question_type'].map((name) => ({ name, data: docs.map((doc) => doc[name]!) }));
+  const ids = { name: 'id', data: docs.map((_, i) => BigInt(i)) };
+  const writer = new ByteWriter();
+  const columnData = [...texts, ids, { name: 'images', data: images }];
+  parquetWrite({ writer, columnData, schema: PARQUET_SCHEMA, rowGroupSize: 2 });
+  await mkdir(join(folder, 'data'), { recursive: true });
+  await writeFile(join(folder, 'data', 'test-00000-of-00001.parquet'), new Uint8Array(writer.getBuffer()));
   return folder;
 }
 
