@@ -15,7 +15,7 @@ export type Outcome =
 
 /** Answers questions about prepared pictures. */
 export interface Answerer {
-  /** Questions about the same pictures should follow one another and pass the same object. What this throws is nobody's document's fault and ends the run. */
+  /** Questions about the same pictures should follow one another and pass the same object. What this throws is no document's fault and ends the run. */
   answer(question: Question, signal: AbortSignal): Promise<Outcome>;
 }
 
@@ -36,8 +36,8 @@ export interface OpenModel {
   readonly loaded: LoadedModel;
 }
 
-/** A GPU that fails at so many documents in a row will fail at the next as well. */
-const MOST_FAILURES = 3;
+/** A GPU that was lost so many times in a row will be lost again. */
+const MOST_LOSSES = 3;
 
 /** What the encoders made of some pictures. */
 interface Seen {
@@ -56,7 +56,7 @@ export class ModelAnswerer implements Answerer {
   #looksAhead = true;
   /** The current answer shares the GPU with the next pictures. */
   #lookedAhead = false;
-  #failures = 0;
+  #losses = 0;
 
   constructor(readonly open: () => Promise<OpenModel>) {}
 
@@ -65,7 +65,7 @@ export class ModelAnswerer implements Answerer {
       this.#model ??= await this.open();
       try {
         const outcome = await this.#answer(this.#model, question, signal);
-        this.#failures = 0;
+        this.#losses = 0;
         return outcome;
       } catch (error) {
         const reason = error instanceof Error ? error.message : String(error);
@@ -73,11 +73,10 @@ export class ModelAnswerer implements Answerer {
         const lookedAhead = this.#lookedAhead;
         this.close();
         this.#looksAhead &&= !lookedAhead;
-        this.#failures += 1;
-        if (this.#failures >= MOST_FAILURES)
-          throw new Error(`the GPU failed ${MOST_FAILURES} times in a row: ${reason}`);
-        const isInnocent = lookedAhead || reason.startsWith('the GPU was lost');
-        if (!isInnocent || attempt > 1) return { kind: 'failed', reason };
+        const isLost = reason.startsWith('the GPU was lost');
+        this.#losses = isLost ? this.#losses + 1 : 0;
+        if (this.#losses >= MOST_LOSSES) throw new Error(`${reason} (${MOST_LOSSES} times in a row)`);
+        if (attempt > 1 || !(isLost || lookedAhead)) return { kind: 'failed', reason };
       }
     }
   }

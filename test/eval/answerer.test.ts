@@ -142,14 +142,24 @@ it('asks again after a lost GPU, once', async () => {
   twice.answerer.close();
 });
 
-it('gives up on a GPU that fails again and again', async () => {
+it('goes on after documents that take too much memory', async () => {
+  const [question, other] = await questions();
+  const { answerer, opened } = tinyAnswerer((look) => {
+    if (look <= 4) throw new DeviceError('the GPU is out of memory');
+  });
+  for (const _ of [1, 2, 3, 4]) expect(await textOf(answerer, question)).toBe('failed: the GPU is out of memory');
+  expect(await textOf(answerer, other)).not.toMatch(/^failed/);
+  expect(opened()).toBe(5);
+  answerer.close();
+});
+
+it('gives up on a GPU that is lost again and again', async () => {
   const [question] = await questions();
   const { answerer, opened } = tinyAnswerer(() => {
-    throw new DeviceError('the GPU is out of memory');
+    throw new DeviceError('the GPU was lost: reset');
   });
-  for (const _ of [1, 2]) expect(await textOf(answerer, question)).toBe('failed: the GPU is out of memory');
-  const third = answerer.answer(question, signal);
-  await expect(third).rejects.toThrow('the GPU failed 3 times in a row: the GPU is out of memory');
+  expect(await textOf(answerer, question)).toBe('failed: the GPU was lost: reset');
+  await expect(answerer.answer(question, signal)).rejects.toThrow('the GPU was lost: reset (3 times in a row)');
   expect(opened()).toBe(3);
 });
 
