@@ -1,14 +1,16 @@
+import { type KernelBench, kernelBench, randomTensor, SkippedBench } from '../../src/bench/kernel_bench.ts';
+import { floatValues } from '../../src/bench/values.ts';
 import {
   ATTENTION_VARIANTS,
   type AttentionVariant,
   attention,
   attentionSupports,
+  attentionWork,
 } from '../../src/kernels/attention.ts';
 import { heads } from '../../src/kernels/heads.ts';
-import { type KernelBench, randomTensor, SkippedBench } from '../harness.ts';
+import { attentionReference } from '../../test/reference/attention.ts';
 
 interface Shape {
-  readonly what: string;
   readonly queries: number;
   readonly keys: number;
   readonly heads: number;
@@ -17,38 +19,56 @@ interface Shape {
   readonly causal: boolean;
 }
 
+/** VGGT's global attention and the vision tower; Qwen3.5-4B's prefill and decode. */
 const SHAPES: readonly Shape[] = [
-  { what: 'VGGT global, vision', queries: 8192, keys: 8192, heads: 16, kvHeads: 16, dim: 64, causal: false },
-  { what: 'Qwen3.5-4B prefill', queries: 4096, keys: 4096, heads: 16, kvHeads: 4, dim: 256, causal: true },
-  { what: 'Qwen3.5-4B decode', queries: 1, keys: 512, heads: 16, kvHeads: 4, dim: 256, causal: true },
-  { what: 'Qwen3.5-4B decode', queries: 1, keys: 32768, heads: 16, kvHeads: 4, dim: 256, causal: true },
+  { queries: 8192, keys: 8192, heads: 16, kvHeads: 16, dim: 64, causal: false },
+  { queries: 4096, keys: 4096, heads: 16, kvHeads: 4, dim: 256, causal: true },
+  { queries: 16384, keys: 16384, heads: 16, kvHeads: 4, dim: 256, causal: true },
+  { queries: 1, keys: 512, heads: 16, kvHeads: 4, dim: 256, causal: true },
+  { queries: 1, keys: 32768, heads: 16, kvHeads: 4, dim: 256, causal: true },
 ];
 
+/** Few enough scores for a CPU, in tiles of which the last is not full; a long context stays long enough to be cut up as one. */
+function reducedShape({ queries, keys, ...rest }: Shape): Shape {
+  if (queries > 1) return { ...rest, queries: 80, keys: 80 };
+  return { ...rest, queries, keys: keys > 16384 ? 16500 : 300 };
+}
+
+function describe({ queries, keys, heads, kvHeads, dim, causal }: Shape): string {
+  return `${queries}x${keys}, ${heads}/${kvHeads} heads of ${dim}${causal ? ', causal' : ''}`;
+}
+
 function bench(variant: AttentionVariant, shape: Shape): KernelBench {
-  const { queries, keys, dim, causal } = shape;
-  return {
+  return kernelBench({
     name: 'attention',
     variant,
-    shape: `${shape.what}: ${queries}x${keys}, ${shape.heads}/${shape.kvHeads} heads of ${dim}${causal ? ', causal' : ''}`,
-    setup(device) {
-      const make = (tokens: number, count: number) => {
-        const tensor = randomTensor(device, [tokens, count * dim], 'f16');
-        return heads(tensor, { tokens, heads: count, dim, tokenStride: count * dim });
+    sizes: shape,
+    reduced: reducedShape(shape),
+    describe,
+    setup: (device, { queries, keys, heads: count, kvHeads, dim, causal }) => {
+      const view = (tokens: number, width: number) => {
+        const tensor = randomTensor(device, [tokens, width * dim], 'f16');
+        return heads(tensor, { tokens, heads: width, dim, tokenStride: width * dim });
       };
-      const operands = [make(queries, shape.heads), make(keys, shape.kvHeads), make(keys, shape.kvHeads)] as const;
-      if (!attentionSupports(variant, ...operands))
-        throw new SkippedBench(`${device.opened.name} cannot do this variant`);
-      const pairs = causal ? queries * (keys - (queries - 1) / 2) : queries * keys;
+      const [q, k, v] = [view(queries, count), view(keys, kvHeads), view(keys, kvHeads)];
+      const operands = [q, k, v].map(({ tensor }) => tensor);
+      if (!attentionSupports(variant, q, k, v)) {
+        for (const tensor of operands) device.dispose(tensor);
+        throw new SkippedBench('this variant needs features that the device lacks');
+      }
+      const options = { causal, dtype: 'f16', variant } as const;
       return {
-        flops: 4 * pairs * shape.heads * dim,
-        bytes: 2 * dim * (2 * queries * shape.heads + 2 * keys * shape.kvHeads),
-        run: () => void attention(...operands, { causal, dtype: 'f16', variant }),
-        dispose: () => {
-          for (const { tensor } of operands) device.dispose(tensor);
+        operands,
+        work: attentionWork(q, k, options),
+        run: () => attention(q, k, v, options),
+        expected: async () => {
+          const [qs, ks, vs] = await Promise.all(operands.map(floatValues));
+          const sizes = { heads: count, kvHeads, dim, segments: 1, scale: 1 / Math.sqrt(dim), causal };
+          return attentionReference({ q: qs!, k: ks!, v: vs!, ...sizes });
         },
       };
     },
-  };
+  });
 }
 
 /** Every rung where it applies: one query for `decode`, many for the others. */

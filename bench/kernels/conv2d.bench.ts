@@ -1,5 +1,7 @@
-import { type Conv2dVariant, conv2d, conv2dSupports } from '../../src/kernels/conv2d.ts';
-import { type KernelBench, randomTensor, SkippedBench } from '../harness.ts';
+import { type KernelBench, kernelBench, randomTensor, SkippedBench } from '../../src/bench/kernel_bench.ts';
+import { floatValues } from '../../src/bench/values.ts';
+import { CONV2D_VARIANTS, type Conv2dVariant, conv2d, conv2dSupports } from '../../src/kernels/conv2d.ts';
+import { conv2dReference } from '../../test/reference/conv2d.ts';
 
 interface Shape {
   readonly frames: number;
@@ -12,27 +14,36 @@ interface Shape {
 }
 
 function bench(variant: Conv2dVariant, shape: Shape): KernelBench {
-  const { frames, height, width, channels, outputs, kernel, stride } = shape;
-  const halves = variant === 'subgroup_matrix';
-  return {
+  return kernelBench({
     name: 'conv2d',
     variant,
-    shape: `${frames}x${height}x${width} ${channels}>${outputs} k${kernel} s${stride}`,
-    setup(device) {
-      if (!conv2dSupports(device, variant, channels)) throw new SkippedBench('not supported by this device');
-      const x = randomTensor(device, [frames, height, width, channels], halves ? 'f16' : 'f32');
+    sizes: shape,
+    reduced: { ...shape, frames: 1, height: 8, width: 6, channels: 64, outputs: Math.min(shape.outputs, 64) },
+    describe: ({ frames, height, width, channels, outputs, kernel, stride }) =>
+      `${frames}x${height}x${width} ${channels}>${outputs} k${kernel} s${stride}`,
+    setup: (device, { frames, height, width, channels, outputs, kernel, stride }) => {
+      if (!conv2dSupports(device, variant, channels)) throw new SkippedBench('this variant needs subgroup matrices');
+      const size = [frames, height, width, channels] as const;
+      const x = randomTensor(device, size, variant === 'subgroup_matrix' ? 'f16' : 'f32');
       const weight = randomTensor(device, [outputs, channels, kernel, kernel]);
+      const padding = (kernel - 1) / 2;
       const pixels = (frames * height * width) / stride ** 2;
       return {
-        flops: 2 * pixels * outputs * channels * kernel ** 2,
-        bytes: x.byteLength + weight.byteLength + 4 * pixels * outputs,
-        run: () => void conv2d(x, weight, { padding: (kernel - 1) / 2, stride, variant }),
-        dispose: () => {
-          for (const tensor of [x, weight]) device.dispose(tensor);
+        operands: [x, weight],
+        // Without the weight's way into the order of the product.
+        work: {
+          flops: 2 * pixels * outputs * channels * kernel ** 2,
+          bytes: x.byteLength + weight.byteLength + 4 * pixels * outputs,
+        },
+        run: () => conv2d(x, weight, { padding, stride, variant }),
+        expected: async () => {
+          const sides = { top: padding, bottom: padding, left: padding, right: padding };
+          const sizes = { x: size, outputs, kernel, stride, padding: sides };
+          return conv2dReference(await floatValues(x), await floatValues(weight), undefined, sizes);
         },
       };
     },
-  };
+  });
 }
 
 /** The DPT of VGGT-1B for frames of 518x392: a residual unit at each size, both ends of the head, and the strided convolution; then a size for a CPU. */
@@ -46,6 +57,6 @@ const SHAPES: readonly Shape[] = [
   { frames: 1, height: 14, width: 18, channels: 256, outputs: 256, kernel: 3, stride: 1 },
 ];
 
-export const benches: readonly KernelBench[] = (['register', 'subgroup_matrix'] as const).flatMap((variant) =>
+export const benches: readonly KernelBench[] = CONV2D_VARIANTS.flatMap((variant) =>
   SHAPES.map((shape) => bench(variant, shape)),
 );

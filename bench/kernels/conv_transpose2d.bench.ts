@@ -1,27 +1,40 @@
+import { type KernelBench, kernelBench, randomTensor } from '../../src/bench/kernel_bench.ts';
+import { floatValues } from '../../src/bench/values.ts';
 import { convTranspose2d } from '../../src/kernels/conv_transpose2d.ts';
-import { type KernelBench, randomTensor } from '../harness.ts';
+import { convTranspose2dReference } from '../../test/reference/conv_transpose2d.ts';
 
-const [FRAMES, HEIGHT, WIDTH] = [8, 28, 37];
+interface Shape {
+  readonly frames: number;
+  readonly height: number;
+  readonly width: number;
+  readonly channels: number;
+  readonly k: number;
+}
 
 function bench(operand: 'f32' | 'f16', channels: number, k: number): KernelBench {
-  return {
+  return kernelBench<Shape>({
     name: 'conv_transpose2d',
     variant: operand,
-    shape: `${FRAMES}x${HEIGHT}x${WIDTH} C=${channels} k=${k}`,
-    setup(device) {
-      const x = randomTensor(device, [FRAMES, HEIGHT, WIDTH, channels]);
+    sizes: { frames: 8, height: 28, width: 37, channels, k },
+    reduced: { frames: 1, height: 5, width: 3, channels: 64, k },
+    describe: ({ frames, height, width, channels, k }) => `${frames}x${height}x${width} C=${channels} k=${k}`,
+    setup: (device, { frames, height, width, channels, k }) => {
+      const size = [frames, height, width, channels] as const;
+      const x = randomTensor(device, size);
       const weight = randomTensor(device, [channels, channels, k, k]);
       const bias = randomTensor(device, [channels]);
+      const operands = [x, weight, bias];
       return {
-        flops: 2 * (x.size * channels * k * k),
-        bytes: x.byteLength * (1 + k * k) + weight.byteLength,
-        run: () => void convTranspose2d(x, weight, { bias, operand }),
-        dispose: () => {
-          for (const tensor of [x, weight, bias]) device.dispose(tensor);
+        operands,
+        work: { flops: 2 * x.size * channels * k * k, bytes: x.byteLength * (1 + k * k) + weight.byteLength },
+        run: () => convTranspose2d(x, weight, { bias, operand }),
+        expected: async () => {
+          const [xs, ws, bs] = await Promise.all(operands.map(floatValues));
+          return convTranspose2dReference(xs!, ws!, bs!, size, k);
         },
       };
     },
-  };
+  });
 }
 
 /** The two upsampling layers of VGGT-1B's DPT for 8 frames of 518x392. */

@@ -1,34 +1,51 @@
+import { type KernelBench, kernelBench, randomTensor } from '../../src/bench/kernel_bench.ts';
+import { floatValues } from '../../src/bench/values.ts';
 import { correlation } from '../../src/kernels/correlation.ts';
-import { type KernelBench, randomTensor } from '../harness.ts';
+import { correlationReference } from '../../test/reference/correlation.ts';
 
-const [TRACKS, FRAMES, CHANNELS, RADIUS] = [256, 8, 128, 4];
+const [FRAMES, CHANNELS, RADIUS] = [8, 128, 4];
 const SIDE = 2 * RADIUS + 1;
 
+interface Shape {
+  readonly tracks: number;
+  readonly height: number;
+  readonly width: number;
+}
+
 function bench(height: number, width: number): KernelBench {
-  return {
+  return kernelBench<Shape>({
     name: 'correlation',
     variant: `radius ${RADIUS}`,
-    shape: `N=${TRACKS} S=${FRAMES} ${height}x${width} C=${CHANNELS}`,
-    setup(device) {
-      const map = randomTensor(device, [FRAMES, height, width, CHANNELS]);
-      const features = randomTensor(device, [TRACKS, FRAMES, CHANNELS]);
+    sizes: { tracks: 256, height, width },
+    reduced: { tracks: 5, height: 24, width: 32 },
+    describe: ({ tracks, height, width }) => `N=${tracks} S=${FRAMES} ${height}x${width} C=${CHANNELS}`,
+    setup: (device, { tracks, height, width }) => {
+      const size = [FRAMES, height, width, CHANNELS] as const;
+      const map = randomTensor(device, size);
+      const features = randomTensor(device, [tracks, FRAMES, CHANNELS]);
       const places = Float32Array.from(
-        { length: 2 * TRACKS * FRAMES },
+        { length: 2 * tracks * FRAMES },
         (_, i) => Math.random() * (i % 2 === 0 ? width : height),
       );
-      const coords = device.upload(places, [TRACKS, FRAMES, 2], 'f32');
-      const out = device.tensor([TRACKS, FRAMES, SIDE ** 2]);
-      const taps = TRACKS * FRAMES * (SIDE + 1) ** 2;
+      const coords = device.upload(places, [tracks, FRAMES, 2], 'f32');
+      const out = device.tensor([tracks, FRAMES, SIDE ** 2]);
+      const window = { firstFrame: 0, scale: 1, radius: RADIUS };
       return {
-        flops: 2 * taps * CHANNELS,
-        bytes: Math.min(map.byteLength, 4 * taps * CHANNELS) + features.byteLength + out.byteLength,
-        run: () => correlation(map, features, coords, out, { firstFrame: 0, scale: 1, radius: RADIUS, column: 0 }),
-        dispose: () => {
-          for (const tensor of [map, features, coords, out]) device.dispose(tensor);
+        operands: [map, features, coords, out],
+        run: () => {
+          correlation(map, features, coords, out, { ...window, column: 0 });
+          return out;
         },
+        expected: async () =>
+          correlationReference(await floatValues(map), await floatValues(features), places, {
+            map: size,
+            tracks,
+            allFrames: FRAMES,
+            ...window,
+          }),
       };
     },
-  };
+  });
 }
 
 /** The finest and a coarse level of VGGT-1B's tracker for 8 frames of 518x392. */

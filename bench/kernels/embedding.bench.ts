@@ -1,28 +1,33 @@
+import { type KernelBench, kernelBench, randomTensor } from '../../src/bench/kernel_bench.ts';
+import { floatValues } from '../../src/bench/values.ts';
 import { embedding } from '../../src/kernels/embedding.ts';
-import { type KernelBench, randomTensor } from '../harness.ts';
+import { embedding as embeddingReference } from '../../test/reference/embedding.ts';
 
-const VOCABULARY = 248320;
 const DIM = 2560;
 
+interface Shape {
+  readonly tokens: number;
+  readonly vocabulary: number;
+}
+
 function bench(tokens: number): KernelBench {
-  return {
+  return kernelBench<Shape>({
     name: 'embedding',
     variant: 'bf16',
-    shape: `T=${tokens} V=${VOCABULARY} D=${DIM}`,
-    setup(device) {
-      const table = randomTensor(device, [VOCABULARY, DIM], 'bf16');
-      const spread = Int32Array.from({ length: tokens }, (_, t) => (t * 7919) % VOCABULARY);
+    sizes: { tokens, vocabulary: 248320 },
+    reduced: { tokens: Math.min(tokens, 20), vocabulary: 1000 },
+    describe: ({ tokens, vocabulary }) => `T=${tokens} V=${vocabulary} D=${DIM}`,
+    setup: (device, { tokens, vocabulary }) => {
+      const table = randomTensor(device, [vocabulary, DIM], 'bf16');
+      const spread = Int32Array.from({ length: tokens }, (_, t) => (t * 7919) % vocabulary);
       const ids = device.upload(spread, [tokens], 'i32');
       return {
-        flops: 0,
-        bytes: tokens * (4 + 6 * DIM),
-        run: () => void embedding(ids, table),
-        dispose: () => {
-          for (const tensor of [ids, table]) device.dispose(tensor);
-        },
+        operands: [ids, table],
+        run: () => embedding(ids, table),
+        expected: async () => embeddingReference(spread, await floatValues(table), DIM),
       };
     },
-  };
+  });
 }
 
 /** Qwen3.5-4B: one decoding step and a prefill. */

@@ -1,6 +1,8 @@
+import { type KernelBench, kernelBench, randomTensor } from '../../src/bench/kernel_bench.ts';
+import { floatValues } from '../../src/bench/values.ts';
 import { gatedRmsNorm } from '../../src/kernels/gated_rms_norm.ts';
 import { heads } from '../../src/kernels/heads.ts';
-import { type KernelBench, randomTensor } from '../harness.ts';
+import { gatedRmsNorm as gatedRmsNormReference } from '../../test/reference/gated_rms_norm.ts';
 
 /** Value heads of a Qwen3.5-4B delta-net layer; z lies behind q, k, v in the fused projection q, k, v | z | b | a. */
 const HEADS = 32;
@@ -9,26 +11,28 @@ const OFFSET = 8192;
 const STRIDE = 8192 + 4096 + 64;
 
 function bench(dtype: 'f32' | 'f16', tokens: number): KernelBench {
-  return {
+  return kernelBench({
     name: 'gated_rms_norm',
     variant: dtype,
-    shape: `T=${tokens} H=${HEADS} D=${DIM}`,
-    setup(device) {
+    sizes: tokens,
+    reduced: Math.min(tokens, 5),
+    describe: (tokens) => `T=${tokens} H=${HEADS} D=${DIM}`,
+    setup: (device, tokens) => {
       const o = randomTensor(device, [tokens, HEADS, DIM]);
       const weight = randomTensor(device, [DIM]);
       const projection = randomTensor(device, [tokens, STRIDE]);
       const z = heads(projection, { tokens, heads: HEADS, dim: DIM, tokenStride: STRIDE, offset: OFFSET });
-      const elements = tokens * HEADS * DIM;
       return {
-        flops: 10 * elements,
-        bytes: elements * (dtype === 'f16' ? 10 : 12) + 4 * DIM,
-        run: () => void gatedRmsNorm(o, weight, z, { eps: 1e-6, dtype }),
-        dispose: () => {
-          for (const tensor of [o, weight, projection]) device.dispose(tensor);
+        operands: [o, weight, projection],
+        run: () => gatedRmsNorm(o, weight, z, { eps: 1e-6, dtype }),
+        expected: async () => {
+          const rows = await floatValues(projection);
+          const zs = rows.filter((_, i) => i % STRIDE >= OFFSET && i % STRIDE < OFFSET + HEADS * DIM);
+          return gatedRmsNormReference(await floatValues(o), await floatValues(weight), zs, 1e-6);
         },
       };
     },
-  };
+  });
 }
 
 /** One decoding step and a prefill. */

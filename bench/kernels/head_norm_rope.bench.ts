@@ -1,6 +1,11 @@
+import { type KernelBench, kernelBench, randomTensor } from '../../src/bench/kernel_bench.ts';
+import { floatValues } from '../../src/bench/values.ts';
 import { headNormRope } from '../../src/kernels/head_norm_rope.ts';
 import { heads } from '../../src/kernels/heads.ts';
-import { type KernelBench, randomTensor } from '../harness.ts';
+import { rope } from '../../test/reference/head_norm_rope.ts';
+import { headIndices } from '../../test/reference/heads.ts';
+import { layerNorm } from '../../test/reference/layer_norm.ts';
+import { rmsNorm } from '../../test/reference/rms_norm.ts';
 
 interface Layer {
   readonly variant: string;
@@ -38,34 +43,49 @@ const vision = {
 } as const;
 const vggt = { ...vision, variant: 'layer', tokens: 8 * 1041, norm: 'layer', half: 16, blocks: 2 } as const;
 
+const EPS = 1e-6;
+
 function bench(layer: Layer): KernelBench {
-  const { variant, tokens, heads: count, dim, tokenStride, headStride, norm, half, blocks } = layer;
-  return {
+  return kernelBench<Layer>({
     name: 'head_norm_rope',
-    variant,
-    shape: `T=${tokens} H=${count} D=${dim} f16`,
-    setup(device) {
+    variant: layer.variant,
+    sizes: layer,
+    reduced: { ...layer, tokens: Math.min(layer.tokens, 5) },
+    describe: ({ tokens, heads, dim }) => `T=${tokens} H=${heads} D=${dim} f16`,
+    setup: (device, { tokens, heads: count, dim, tokenStride, headStride, norm, half, blocks }) => {
       const projection = randomTensor(device, [tokens, tokenStride]);
       const target = device.tensor([tokens, count, dim], 'f16');
-      const table = randomTensor(device, [tokens, blocks * half, 2]);
+      const angles = Float32Array.from({ length: tokens * blocks * half }, () => 6 * Math.random());
+      const turns = Float32Array.from({ length: 2 * angles.length }, (_, i) =>
+        i % 2 === 0 ? Math.cos(angles[i >> 1]!) : Math.sin(angles[i >> 1]!),
+      );
+      const table = device.upload(turns, [tokens, blocks * half, 2], 'f32');
       const weight = randomTensor(device, [dim]);
-      const input = heads(projection, { tokens, heads: count, dim, tokenStride, headStride });
+      const view = { tokens, heads: count, dim, tokenStride, headStride };
       const output = heads(target, { tokens, heads: count, dim, tokenStride: count * dim });
-      const elements = tokens * count * dim;
       return {
-        flops: 8 * elements,
-        bytes: 6 * elements + table.byteLength,
-        run: () =>
-          headNormRope(input, output, {
+        operands: [projection, target, table, weight],
+        run: () => {
+          headNormRope(heads(projection, view), output, {
             rope: { table, half, blocks },
-            ...(norm === undefined ? {} : { norm: { kind: norm, weight, bias: weight, eps: 1e-6 } }),
-          }),
-        dispose: () => {
-          for (const tensor of [projection, target, table, weight]) device.dispose(tensor);
+            ...(norm === undefined ? {} : { norm: { kind: norm, weight, bias: weight, eps: EPS } }),
+          });
+          return target;
+        },
+        expected: async () => {
+          const [rows, w] = [await floatValues(projection), await floatValues(weight)];
+          const vectors = headIndices({ ...view, offset: 0 }).map((i) => rows[i]!);
+          const normed =
+            norm === undefined
+              ? Float64Array.from(vectors)
+              : norm === 'layer'
+                ? layerNorm(vectors, dim, EPS, w, w)
+                : rmsNorm(vectors, w, EPS, 0).map((value, i) => value + w[i % dim]!);
+          return rope(normed, [tokens, count, dim], angles, half, blocks);
         },
       };
     },
-  };
+  });
 }
 
 /** Queries of the models' attention layers. */

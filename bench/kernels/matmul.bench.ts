@@ -1,71 +1,93 @@
+import { type KernelBench, kernelBench, randomTensor, SkippedBench } from '../../src/bench/kernel_bench.ts';
+import { floatValues } from '../../src/bench/values.ts';
 import { linear, MATMUL_VARIANTS, type MatmulVariant, matmulSupports, swiglu } from '../../src/kernels/matmul.ts';
-import { type KernelBench, randomTensor, SkippedBench } from '../harness.ts';
+import { siluMul } from '../../test/reference/elementwise.ts';
+import { linearReference } from '../../test/reference/matmul.ts';
+import { rmsNorm } from '../../test/reference/rms_norm.ts';
 
-/** [M, N, K] of Qwen3.5-4B: gate and up, down, the delta-net's input projection; and a square one that other libraries quote. */
-const PREFILL = [
-  [512, 18432, 2560],
-  [2048, 18432, 2560],
-  [2048, 2560, 9216],
+type Sizes = readonly [m: number, n: number, k: number];
+
+/** [N, K] of the products of Qwen3.5-4B: gate and up; down; a delta net's q, k, v, z, b, a; an attention's q, gate, k, v; either's output; the head. */
+const GATE_UP = [18432, 2560] as const;
+const DOWN = [2560, 9216] as const;
+const DELTA = [12352, 2560] as const;
+const ATTENTION = [10240, 2560] as const;
+const OUTPUT = [2560, 4096] as const;
+const HEAD = [248320, 2560] as const;
+
+/** A square one that other libraries quote, and the model's own while it reads a prompt. */
+const PREFILL: readonly Sizes[] = [
   [4096, 4096, 4096],
-] as const;
-const DECODE = [
-  [1, 18432, 2560],
-  [1, 2560, 9216],
-  [1, 12352, 2560],
-  [1, 248320, 2560],
-] as const;
+  ...[512, 2048, 8192].flatMap((m) => [GATE_UP, DOWN, DELTA, ATTENTION, OUTPUT].map((shape) => [m, ...shape] as const)),
+];
+/** The slow rungs are there to be read about: they need not be waited for at every size. */
+const FOR_SLOW_RUNGS: readonly Sizes[] = [PREFILL[0]!, [512, ...GATE_UP], [2048, ...DOWN]];
+const DECODE: readonly Sizes[] = [GATE_UP, DOWN, DELTA, ATTENTION, OUTPUT, HEAD].map((shape) => [1, ...shape]);
 
-function matmulBench(variant: MatmulVariant, [m, n, k]: readonly [number, number, number]): KernelBench {
-  const xDtype = variant === 'subgroup_matrix' ? 'f16' : 'f32';
-  return {
+function describe([m, n, k]: Sizes): string {
+  return `${m}x${n}x${k} bf16 weights`;
+}
+
+/** Few enough products for a CPU, wide where the original is, so that the same tiles are taken; the last ones are left part empty. */
+function reduced([m, n, k]: Sizes): Sizes {
+  if (m === 1) return [m, n >= 8192 ? 8200 : 200, Math.min(k, 2560)];
+  return n >= 4096 ? [70, 5200, 200] : [70, 200, Math.min(k, 2560)];
+}
+
+function matmulBench(variant: MatmulVariant, sizes: Sizes): KernelBench {
+  return kernelBench<Sizes>({
     name: 'matmul',
     variant,
-    shape: `${m}x${n}x${k} bf16 weights`,
-    setup(device) {
-      const x = randomTensor(device, [m, k], xDtype);
+    sizes,
+    reduced: reduced(sizes),
+    describe,
+    setup: (device, [m, n, k]) => {
+      const dtype = variant === 'subgroup_matrix' ? 'f16' : 'f32';
+      if (!matmulSupports(device, variant, { m, k, dtype })) {
+        throw new SkippedBench('this variant needs features that the device lacks');
+      }
+      const x = randomTensor(device, [m, k], dtype);
       const w = randomTensor(device, [n, k], 'bf16');
-      if (!matmulSupports(device, variant, { m, k, dtype: x.dtype }))
-        throw new SkippedBench(`${device.opened.name} cannot do this variant`);
       return {
-        flops: 2 * m * n * k,
-        bytes: m * k * (xDtype === 'f16' ? 2 : 4) + n * k * 2 + m * n * 4,
-        run: () => void linear(x, w, { variant }),
-        dispose: () => {
-          for (const tensor of [x, w]) device.dispose(tensor);
-        },
+        operands: [x, w],
+        run: () => linear(x, w, { variant }),
+        expected: async () => linearReference(await floatValues(x), await floatValues(w), [m, n, k]),
       };
     },
-  };
+  });
 }
 
 /** The first half of an MLP while decoding: norm, both products and the gate in one. */
-function swigluBench(n: number, k: number): KernelBench {
-  return {
+function swigluBench(sizes: Sizes): KernelBench {
+  return kernelBench<Sizes>({
     name: 'matmul',
     variant: 'matvec swiglu',
-    shape: `1x${n}x${k} bf16 weights`,
-    setup(device) {
-      const x = randomTensor(device, [1, k]);
-      const w = randomTensor(device, [n, k], 'bf16');
+    sizes,
+    reduced: reduced(sizes),
+    describe,
+    setup: (device, [m, n, k]) => {
+      const x = randomTensor(device, [m, k]);
+      const w = randomTensor(device, [n, k], 'bf16', 0.1);
       const weight = randomTensor(device, [k]);
       const norm = { weight, eps: 1e-6, weightOffset: 1, dtype: 'f32' } as const;
       return {
-        flops: 2 * n * k,
-        bytes: n * k * 2 + 8 * k + n * 2,
-        run: () => void swiglu(x, w, { norm, dtype: 'f32', scale: 1 }),
-        dispose: () => {
-          for (const tensor of [x, w, weight]) device.dispose(tensor);
+        operands: [x, w, weight],
+        run: () => swiglu(x, w, { norm, dtype: 'f32', scale: 1 }),
+        expected: async () => {
+          const normed = Float32Array.from(rmsNorm(await floatValues(x), await floatValues(weight), norm.eps, 1));
+          return siluMul(linearReference(normed, await floatValues(w), [m, n, k]), n / 2);
         },
       };
     },
-  };
+  });
 }
 
 /** Every rung at prefill shapes, and the matrix-vector product at decoding shapes. */
 export const benches: readonly KernelBench[] = [
-  ...MATMUL_VARIANTS.filter((variant) => variant !== 'matvec').flatMap((variant) =>
-    PREFILL.map((shape) => matmulBench(variant, shape)),
+  ...(['naive', 'tiled'] as const).flatMap((variant) => FOR_SLOW_RUNGS.map((sizes) => matmulBench(variant, sizes))),
+  ...MATMUL_VARIANTS.filter((variant) => !['naive', 'tiled', 'matvec'].includes(variant)).flatMap((variant) =>
+    PREFILL.map((sizes) => matmulBench(variant, sizes)),
   ),
-  ...DECODE.map((shape) => matmulBench('matvec', shape)),
-  swigluBench(18432, 2560),
+  ...DECODE.map((sizes) => matmulBench('matvec', sizes)),
+  swigluBench([1, ...GATE_UP]),
 ];

@@ -1,21 +1,26 @@
+import { type KernelBench, kernelBench, randomTensor } from '../../src/bench/kernel_bench.ts';
+import { floatValues } from '../../src/bench/values.ts';
 import { type AxisOrder, permute } from '../../src/kernels/permute.ts';
-import { type KernelBench, randomTensor } from '../harness.ts';
+import { permuteReference } from '../../test/reference/permute.ts';
 
-function bench(dtype: 'f32' | 'f16', shape: readonly [number, number, number], order: AxisOrder): KernelBench {
-  return {
+type Shape = readonly [number, number, number];
+
+function bench(dtype: 'f32' | 'f16', shape: Shape, order: AxisOrder): KernelBench {
+  return kernelBench<Shape>({
     name: 'permute',
     variant: dtype,
-    shape: `${shape.join('x')} as ${order.join('')}`,
-    setup(device) {
+    sizes: shape,
+    reduced: [20, 18, shape[2]],
+    describe: (shape) => `${shape.join('x')} as ${order.join('')}`,
+    setup: (device, shape) => {
       const x = randomTensor(device, shape);
       return {
-        flops: 0,
-        bytes: x.size * (dtype === 'f16' ? 6 : 8),
-        run: () => void permute(x, order, dtype),
-        dispose: () => device.dispose(x),
+        operands: [x],
+        run: () => permute(x, order, dtype),
+        expected: async () => permuteReference(await floatValues(x), shape, order),
       };
     },
-  };
+  });
 }
 
 /** Weights of VGGT-1B's DPT: a 3x3 convolution, the largest one, a transposed one. */

@@ -1,26 +1,27 @@
+import { type KernelBench, kernelBench, randomTensor } from '../../src/bench/kernel_bench.ts';
+import { floatValues } from '../../src/bench/values.ts';
 import { rmsNorm } from '../../src/kernels/rms_norm.ts';
-import { type KernelBench, randomTensor } from '../harness.ts';
+import { rmsNorm as rmsNormReference } from '../../test/reference/rms_norm.ts';
 
 const DIM = 2560;
 
 function bench(dtype: 'f32' | 'f16', tokens: number): KernelBench {
-  return {
+  return kernelBench({
     name: 'rms_norm',
     variant: dtype,
-    shape: `T=${tokens} D=${DIM}`,
-    setup(device) {
+    sizes: tokens,
+    reduced: Math.min(tokens, 5),
+    describe: (tokens) => `T=${tokens} D=${DIM}`,
+    setup: (device, tokens) => {
       const x = randomTensor(device, [tokens, DIM]);
       const weight = randomTensor(device, [DIM]);
       return {
-        flops: 5 * tokens * DIM,
-        bytes: tokens * DIM * (dtype === 'f16' ? 6 : 8) + 4 * DIM,
-        run: () => void rmsNorm(x, weight, { eps: 1e-6, weightOffset: 1, dtype }),
-        dispose: () => {
-          for (const tensor of [x, weight]) device.dispose(tensor);
-        },
+        operands: [x, weight],
+        run: () => rmsNorm(x, weight, { eps: 1e-6, weightOffset: 1, dtype }),
+        expected: async () => rmsNormReference(await floatValues(x), await floatValues(weight), 1e-6, 1),
       };
     },
-  };
+  });
 }
 
 /** The input norm of a Qwen3.5-4B layer: one decoding step and a prefill. */

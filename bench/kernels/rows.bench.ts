@@ -1,34 +1,44 @@
+import { type KernelBench, kernelBench, randomTensor } from '../../src/bench/kernel_bench.ts';
+import { floatValues } from '../../src/bench/values.ts';
 import { gatherRows, scatterRows } from '../../src/kernels/rows.ts';
-import { type KernelBench, randomTensor } from '../harness.ts';
+import { gatherRows as gatherReference, scatterRows as scatterReference } from '../../test/reference/rows.ts';
 
-const ROWS = 4096;
-const COUNT = 2048;
 const DIM = 2560;
 
+interface Sizes {
+  readonly rows: number;
+  readonly count: number;
+}
+
 function bench(variant: 'gather' | 'scatter' | 'scatter add'): KernelBench {
-  return {
+  const add = variant === 'scatter add';
+  return kernelBench<Sizes>({
     name: 'rows',
     variant,
-    shape: `N=${ROWS} n=${COUNT} D=${DIM}`,
-    setup(device) {
-      const x = randomTensor(device, [ROWS, DIM]);
-      const rows = randomTensor(device, [COUNT, DIM]);
-      const index = device.upload(
-        Int32Array.from({ length: COUNT }, (_, i) => (i * 2047) % ROWS),
-        [COUNT],
-        'i32',
-      );
-      const add = variant === 'scatter add';
+    sizes: { rows: 4096, count: 2048 },
+    reduced: { rows: 32, count: 16 },
+    describe: ({ rows, count }) => `N=${rows} n=${count} D=${DIM}`,
+    setup: (device, { rows, count }) => {
+      const x = randomTensor(device, [rows, DIM]);
+      const replacing = randomTensor(device, [count, DIM]);
+      const places = Int32Array.from({ length: count }, (_, i) => (i * (rows / 2 - 1)) % rows);
+      const index = device.upload(places, [count], 'i32');
       return {
-        flops: add ? COUNT * DIM : 0,
-        bytes: COUNT * (4 + (add ? 12 : 8) * DIM),
-        run: () => (variant === 'gather' ? void gatherRows(x, index) : scatterRows(x, index, rows, { add })),
-        dispose: () => {
-          for (const tensor of [x, rows, index]) device.dispose(tensor);
+        operands: [x, replacing, index],
+        run: () => {
+          if (variant === 'gather') return gatherRows(x, index);
+          scatterRows(x, index, replacing, { add });
+          return x;
+        },
+        expected: async () => {
+          const xs = await floatValues(x);
+          return variant === 'gather'
+            ? gatherReference(xs, places, DIM)
+            : scatterReference(xs, places, await floatValues(replacing), DIM, add);
         },
       };
     },
-  };
+  });
 }
 
 /** Image features taking their places among Qwen3.5-4B's token embeddings. */

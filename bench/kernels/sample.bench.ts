@@ -1,8 +1,13 @@
+import { type KernelBench, kernelBench, randomTensor } from '../../src/bench/kernel_bench.ts';
+import { floatValues } from '../../src/bench/values.ts';
 import { type SamplingOptions, sampleToken } from '../../src/kernels/sample.ts';
-import { type KernelBench, randomTensor } from '../harness.ts';
+import { sampleReference } from '../../test/reference/sample.ts';
 
-/** Qwen3.5's vocabulary. */
-const VOCABULARY = 248320;
+interface Sizes {
+  readonly vocabulary: number;
+  readonly temperature: number;
+}
+
 const OFF: SamplingOptions = {
   temperature: 1,
   topK: 0,
@@ -13,25 +18,27 @@ const OFF: SamplingOptions = {
   seed: 1,
 };
 
+/** Qwen3.5's vocabulary. At the reduced size the temperature is so low that only the likeliest token can be drawn. */
 function bench(variant: string, options: Partial<SamplingOptions>): KernelBench {
-  return {
+  return kernelBench<Sizes>({
     name: 'sample',
     variant,
-    shape: `V=${VOCABULARY}`,
-    setup(device) {
-      const logits = randomTensor(device, [1, VOCABULARY], 'f32', 10);
-      const history = device.clear(device.tensor([VOCABULARY], 'u32'));
-      let step = 0;
+    sizes: { vocabulary: 248320, temperature: 1 },
+    reduced: { vocabulary: 5000, temperature: 1e-5 },
+    describe: ({ vocabulary }) => `V=${vocabulary}`,
+    setup: (device, { vocabulary, temperature }) => {
+      const logits = randomTensor(device, [1, vocabulary], 'f32', 10);
+      const history = device.clear(device.tensor([vocabulary], 'u32'));
+      const all = { ...OFF, ...options, temperature };
+      const cursor = device.clear(device.tensor([2], 'u32'));
       return {
-        flops: 0,
-        bytes: 8 * VOCABULARY,
-        run: () => void sampleToken(logits, { options: { ...OFF, ...options }, step: step++, history }),
-        dispose: () => {
-          for (const tensor of [logits, history]) device.dispose(tensor);
-        },
+        operands: [logits, history, cursor],
+        work: { flops: 0, bytes: 8 * vocabulary },
+        run: () => sampleToken(logits, { options: all, cursor, history }),
+        expected: async () => [sampleReference(await floatValues(logits), all).greedy],
       };
     },
-  };
+  });
 }
 
 /** Without filters, and as Qwen3.5's model card advises. */

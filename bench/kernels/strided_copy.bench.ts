@@ -1,41 +1,50 @@
+import { type KernelBench, kernelBench, randomTensor } from '../../src/bench/kernel_bench.ts';
+import { floatValues } from '../../src/bench/values.ts';
 import { type StridedCopyOptions, stridedCopy } from '../../src/kernels/strided_copy.ts';
-import { type KernelBench, randomTensor } from '../harness.ts';
+import { stridedCopy as stridedCopyReference } from '../../test/reference/strided_copy.ts';
 
-const FRAMES = 8;
-const PATCHES = 1036;
 const DIM = 1024;
+const WIDTH = 37;
 
-function bench(variant: string, options: StridedCopyOptions): KernelBench {
-  return {
+/** `rows` counts patch rows of all frames together. */
+function bench(variant: string, optionsFor: (rows: number) => StridedCopyOptions): KernelBench {
+  return kernelBench({
     name: 'strided_copy',
     variant,
-    shape: options.sizes.join('x'),
-    setup(device) {
-      const source = randomTensor(device, [FRAMES * PATCHES * DIM]);
-      const target = device.tensor([FRAMES * PATCHES * 2 * DIM]);
+    sizes: 8 * 28,
+    reduced: 2,
+    describe: (rows) => optionsFor(rows).sizes.join('x'),
+    setup: (device, rows) => {
+      const options = optionsFor(rows);
+      const source = randomTensor(device, [rows * WIDTH * DIM]);
+      const target = randomTensor(device, [2 * rows * WIDTH * DIM]);
       return {
-        flops: 0,
-        bytes: 8 * FRAMES * PATCHES * DIM,
-        run: () => stridedCopy(source, target, options),
-        dispose: () => {
-          for (const tensor of [source, target]) device.dispose(tensor);
+        operands: [source, target],
+        run: () => {
+          stridedCopy(source, target, options);
+          return target;
+        },
+        expected: async () => {
+          const { sizes, sourceStrides, targetStrides, sourceOffset = 0, targetOffset = 0 } = options;
+          const [from, to] = [await floatValues(source), await floatValues(target)];
+          return stridedCopyReference(from, to, sizes, sourceStrides, targetStrides, sourceOffset, targetOffset);
         },
       };
     },
-  };
+  });
 }
 
 /** VGGT-1B for 8 frames of 518x392: frame features beside global ones, and patches brought into windows of 2x2. */
 export const benches: readonly KernelBench[] = [
-  bench('concatenation', {
-    sizes: [1, 1, FRAMES * PATCHES, DIM],
+  bench('concatenation', (rows) => ({
+    sizes: [1, 1, rows * WIDTH, DIM],
     sourceStrides: [0, 0, DIM, 1],
     targetStrides: [0, 0, 2 * DIM, 1],
     targetOffset: DIM,
-  }),
-  bench('windows', {
-    sizes: [(FRAMES * PATCHES) / 74, 2, 37, DIM],
-    sourceStrides: [74 * DIM, 37 * DIM, DIM, 1],
-    targetStrides: [74 * DIM, DIM, 2 * DIM, 1],
-  }),
+  })),
+  bench('windows', (rows) => ({
+    sizes: [rows / 2, 2, WIDTH, DIM],
+    sourceStrides: [2 * WIDTH * DIM, WIDTH * DIM, DIM, 1],
+    targetStrides: [2 * WIDTH * DIM, DIM, 2 * DIM, 1],
+  })),
 ];

@@ -1,32 +1,41 @@
+import { type KernelBench, kernelBench, randomTensor } from '../../src/bench/kernel_bench.ts';
+import { floatValues } from '../../src/bench/values.ts';
 import { trackTokens } from '../../src/kernels/track_tokens.ts';
-import { type KernelBench, randomTensor } from '../harness.ts';
+import { trackTokensReference } from '../../test/reference/track_tokens.ts';
 
-const [TRACKS, FRAMES, CHANNELS] = [256, 32, 128];
-const WIDTH = 3 * CHANNELS + 4;
+type Sizes = readonly [tracks: number, frames: number, channels: number];
 
 /** One refinement of VGGT-1B's tracker: 256 tracks through 32 frames. */
 export const benches: readonly KernelBench[] = [
-  {
+  kernelBench<Sizes>({
     name: 'track_tokens',
     variant: 'f32',
-    shape: `N=${TRACKS} S=${FRAMES} C=${CHANNELS}`,
-    setup(device) {
+    sizes: [256, 32, 128],
+    reduced: [3, 4, 128],
+    describe: ([tracks, frames, channels]) => `N=${tracks} S=${frames} C=${channels}`,
+    setup: (device, [tracks, frames, channels]) => {
+      const width = 3 * channels + 4;
       const tensors = {
-        coords: randomTensor(device, [TRACKS, FRAMES, 2], 'f32', 100),
-        corr: randomTensor(device, [TRACKS, FRAMES, CHANNELS]),
-        features: randomTensor(device, [TRACKS, FRAMES, CHANNELS]),
-        positions: randomTensor(device, [TRACKS, WIDTH]),
-        reference: randomTensor(device, [2, WIDTH]),
+        coords: randomTensor(device, [tracks, frames, 2], 'f32', 100),
+        corr: randomTensor(device, [tracks, frames, channels]),
+        features: randomTensor(device, [tracks, frames, channels]),
+        positions: randomTensor(device, [tracks, width]),
+        reference: randomTensor(device, [2, width]),
       };
-      const values = TRACKS * FRAMES * WIDTH;
       return {
-        flops: 10 * values,
-        bytes: 4 * (values + TRACKS * FRAMES * (2 + 2 * CHANNELS) + TRACKS * WIDTH),
-        run: () => void trackTokens({ ...tensors, maxScale: 518 }),
-        dispose: () => {
-          for (const tensor of Object.values(tensors)) device.dispose(tensor);
+        operands: Object.values(tensors),
+        run: () => trackTokens({ ...tensors, maxScale: 518 }),
+        expected: async () => {
+          const values = {
+            coords: await floatValues(tensors.coords),
+            corr: await floatValues(tensors.corr),
+            features: await floatValues(tensors.features),
+            positions: await floatValues(tensors.positions),
+            reference: await floatValues(tensors.reference),
+          };
+          return trackTokensReference(values, [tracks, frames, channels], 518);
         },
       };
     },
-  },
+  }),
 ];

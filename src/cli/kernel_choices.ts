@@ -3,8 +3,8 @@ import { gatedDeltaNorm } from '../kernels/gated_delta.ts';
 import { heads } from '../kernels/heads.ts';
 import { linear } from '../kernels/matmul.ts';
 import { DTYPES, type DtypeName, precisionOf } from '../models/precision.ts';
+import { DryDevice } from '../tensor/dry_device.ts';
 import type { OpenedGpu } from '../tensor/gpu.ts';
-import { DryDevice } from './dry_device.ts';
 
 /** Tokens of a prompt, of a decoding step, and of the context that the step looks back on. */
 const PROMPT = 512;
@@ -32,7 +32,7 @@ export function kernelChoices(opened: OpenedGpu): KernelChoice[] {
       const operation = `${name}, ${tokens === STEP ? 'one token' : `${tokens} tokens`}`;
       for (const dtype of DTYPES) {
         record(device, tokens, precisionOf(dtype).operand);
-        const kernels = device.takeKernels();
+        const kernels = device.take().kernels;
         const same = choices.find((known) => known.operation === operation && known.kernels.join() === kernels.join());
         if (same === undefined) choices.push({ operation, dtypes: [dtype], kernels });
         else choices[choices.indexOf(same)] = { ...same, dtypes: [...same.dtypes, dtype] };

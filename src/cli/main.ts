@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { InputError } from '../io/errors.ts';
 import { DeviceError } from '../tensor/errors.ts';
+import { addBenchCommand } from './bench.ts';
 import { addEvalCommand } from './eval.ts';
 import { addInferCommand } from './infer.ts';
 import { addInfoCommand } from './info.ts';
@@ -30,6 +31,7 @@ function commandLine(exit: (code: number) => void): Command {
   addEvalCommand(program, exit);
   addVerifyCommand(program, exit);
   addInfoCommand(program, exit);
+  addBenchCommand(program, exit);
   return program;
 }
 

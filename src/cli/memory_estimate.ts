@@ -13,8 +13,8 @@ import { geometryImages } from '../models/spatialstack/geometry_input.ts';
 import { SpatialStack } from '../models/spatialstack/model.ts';
 import { preprocessCrop, toUnitPlanar } from '../models/vggt/image_processor.ts';
 import { Weights } from '../models/weights.ts';
+import { DryDevice } from '../tensor/dry_device.ts';
 import type { OpenedGpu } from '../tensor/gpu.ts';
-import { DryDevice } from './dry_device.ts';
 
 /** GPU memory in bytes that a language model takes. */
 export interface MemoryEstimate {

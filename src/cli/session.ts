@@ -1,11 +1,17 @@
 import { basename, resolve } from 'node:path';
+import { openTunedDevice } from '../bench/tune_store.ts';
 import { resolveModelPath } from '../io/hub.ts';
-import { Device } from '../tensor/device.ts';
+import type { Device } from '../tensor/device.ts';
 import type { Progress } from './progress.ts';
+
+/** Opens the GPU with the tiles that `bench tune` found for it. @throws DeviceError */
+export function openDevice(): Promise<Device> {
+  return openTunedDevice((text) => void process.stderr.write(`${text}\n`));
+}
 
 /** Opens the GPU for `use` and gives it back afterwards, which also lets the process end. @throws DeviceError */
 export async function withDevice<T>(use: (device: Device) => Promise<T>): Promise<T> {
-  const device = await Device.open();
+  const device = await openDevice();
   try {
     return await use(device);
   } finally {

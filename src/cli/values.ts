@@ -60,3 +60,16 @@ export function shareOrCount(flag: string): Parser<number> {
     return value;
   };
 }
+
+/** Whole numbers separated by commas, at most 64 of them; `none` for an empty list. */
+export function wholeNumbers(flag: string, min: number, max: number): Parser<readonly number[]> {
+  return (text) => {
+    if (text === 'none') return [];
+    const parts = text.split(',');
+    const values = parts.map((part) => (/^\d+$/.test(part) ? Number(part) : Number.NaN));
+    if (values.length > 64 || !values.every((value) => value >= min && value <= max)) {
+      throw refusal(flag, `whole numbers from ${min} to ${max} separated by commas, or none`, text);
+    }
+    return values;
+  };
+}

@@ -31,6 +31,7 @@ export function argmax(x: Tensor): Tensor {
       bindings: [x, candidates],
       params: { rows, columns, parts, part_size: partSize },
       workgroups: grid(rows * parts),
+      work: () => ({ flops: x.size }),
     });
     mergeCandidates(candidates, out);
     return out;

@@ -1,8 +1,10 @@
 import { type Dispatch, grid } from '../tensor/device.ts';
-import { DTYPE_CODE } from '../tensor/dtype.ts';
+import { DTYPE_BYTES, DTYPE_CODE } from '../tensor/dtype.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import type { Work } from '../tensor/work.ts';
 import type { Heads } from './heads.ts';
+import { tileFor, tunable } from './tuning.ts';
 
 /** How to attend. */
 export interface AttentionOptions {
@@ -16,6 +18,8 @@ export interface AttentionOptions {
   readonly dtype?: 'f32' | 'f16';
   /** Takes this variant instead of the one chosen by size: for tests, benchmarks and `--no-flash-attn2`. */
   readonly variant?: AttentionVariant;
+  /** For one query: it sees as many keys as this cursor says were seen (kernels/cursor.ts), and one more; k and v then hold at least those. */
+  readonly cursor?: Tensor | undefined;
 }
 
 /** The rungs of the ladder; `decode` is the one for a single query. */
@@ -23,26 +27,52 @@ export const ATTENTION_VARIANTS = ['naive', 'flash', 'flash_matrix', 'decode'] a
 export type AttentionVariant = (typeof ATTENTION_VARIANTS)[number];
 
 /** Keys that one workgroup of the decode variant attends to: enough splits to fill the GPU, few enough to join quickly. */
-const DECODE_CHUNKS = [64, 256];
+const DECODE_CHUNK = 64;
+const LONG_DECODE_CHUNK = tunable('attention/decode long', [{ CHUNK: 256 }, { CHUNK: 128 }]);
 const DECODE_SPLITS = 256;
+/**
+ * Tiles of `flash_matrix` for heads of up to 64, and of up to 256. Two matrices of queries a subgroup halve the reads of keys and values, while registers
+ * last; the strides keep 8-byte stores of scores off each other's banks.
+ */
+const MATRIX_TILES = tunable('attention/flash_matrix', [
+  { KEYS: 16, MATRICES: 2, SUBGROUPS: 4, VALUE_TILES: 2, SCORE_STRIDE: 40, P_STRIDE: 3 },
+  { KEYS: 32, MATRICES: 2, SUBGROUPS: 4, VALUE_TILES: 2, SCORE_STRIDE: 40, P_STRIDE: 5 },
+  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, VALUE_TILES: 2, SCORE_STRIDE: 26, P_STRIDE: 3 },
+]);
+const WIDE_MATRIX_TILES = tunable('attention/flash_matrix wide', [
+  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, VALUE_TILES: 1, SCORE_STRIDE: 18, P_STRIDE: 2 },
+  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, VALUE_TILES: 2, SCORE_STRIDE: 26, P_STRIDE: 3 },
+]);
+const NARROW_HEAD = 64;
 
 /** Whether a variant can do this. */
 export function attentionSupports(variant: AttentionVariant, q: Heads, k: Heads, v: Heads): boolean {
-  if (variant === 'decode') return q.tokens === 1 && q.heads / k.heads <= 8;
+  if (variant === 'decode') return q.tokens === 1;
   if (variant !== 'flash_matrix') return true;
   const isAligned = [q, k, v].every(
     ({ tensor, dim, offset, tokenStride, headStride }) =>
       tensor.dtype === 'f16' && [dim, offset, tokenStride, headStride].every((n) => n % 8 === 0),
   );
-  // Beyond 128 dims the tile has 32 keys, whose 16-byte pieces are shared out evenly over the threads only for whole pairs of matrices.
-  const isShared = q.dim <= 128 || (q.dim <= 256 && Math.ceil(q.dim / 16) % 2 === 0);
-  return isAligned && isShared && q.tensor.device.multipliesMatrices;
+  return isAligned && q.dim <= 256 && q.tensor.device.multipliesMatrices;
 }
 
 /** The variant for these operands. */
 function chooseVariant(q: Heads, k: Heads, v: Heads): AttentionVariant {
   const order = ['decode', 'flash_matrix'] as const;
   return order.find((variant) => attentionSupports(variant, q, k, v)) ?? 'flash';
+}
+
+/** What attention cannot do without: two products over the pairs that see each other; queries, keys, values and result once. */
+export function attentionWork(
+  q: Heads,
+  k: Heads,
+  { causal = false, segments = 1, dtype = 'f32' }: AttentionOptions,
+): Work {
+  const [queries, keys] = [q.tokens / segments, k.tokens / segments];
+  const pairs = segments * queries * (causal ? keys - (queries - 1) / 2 : keys);
+  const values = [q.tokens * q.heads * q.dim, 2 * k.tokens * k.heads * k.dim] as const;
+  const [qBytes, kBytes] = [DTYPE_BYTES[q.tensor.dtype], DTYPE_BYTES[k.tensor.dtype]];
+  return { flops: 4 * pairs * q.heads * q.dim, bytes: values[0] * (qBytes + DTYPE_BYTES[dtype]) + values[1] * kBytes };
 }
 
 /** Scores that the naive variant keeps at a time. */
@@ -56,7 +86,7 @@ const NAIVE_SCORE_BYTES = 64 * 1024 * 1024;
  */
 export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOptions = {}): Tensor {
   const { scale = 1 / Math.sqrt(q.dim), causal = false, segments = 1, dtype = 'f32' } = options;
-  const variant = options.variant ?? chooseVariant(q, k, v);
+  const variant = options.cursor !== undefined ? 'decode' : (options.variant ?? chooseVariant(q, k, v));
   const device = q.tensor.device;
   const queryTokens = q.tokens / segments;
   const keyTokens = k.tokens / segments;
@@ -111,31 +141,35 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
     },
   };
   const operands = [q.tensor, k.tensor, v.tensor];
+  const work = () => attentionWork(q, k, { causal, segments, dtype });
   if (variant === 'flash') {
     const workgroups = [Math.ceil(queryTokens / 32), q.heads, segments];
-    device.run({ kernel: 'attention/flash', ...common, bindings: [...operands, out], workgroups });
+    device.run({ kernel: 'attention/flash', ...common, bindings: [...operands, out], workgroups, work });
     return out;
   }
 
   if (variant === 'decode') {
-    decode(q, k, operands, out, common);
+    decode(q, k, operands, out, { ...common, work, cursor: options.cursor });
     return out;
   }
 
   if (variant === 'flash_matrix') {
+    const matrices = Math.ceil(q.dim / 16);
+    const tile = tileFor(device, q.dim <= NARROW_HEAD ? MATRIX_TILES : WIDE_MATRIX_TILES);
     device.run({
       kernel: 'attention/flash_matrix',
-      ...common,
       constants: {
+        ...tile,
         DIM: q.dim,
         CAUSAL: causal,
         OUT_F16: dtype === 'f16',
-        KEYS: q.dim <= 128 ? 64 : 32,
-        DIM_MATRICES: Math.ceil(q.dim / 16),
-        SUBGROUP: device.opened.subgroupMinSize,
+        DIM_MATRICES: matrices,
+        LOADS: Math.ceil((tile.KEYS * 2 * matrices) / (32 * tile.SUBGROUPS)),
       },
       bindings: [...operands, out],
-      workgroups: [Math.ceil(queryTokens / 64), q.heads, segments],
+      params: { ...common.params, count: 0 },
+      workgroups: [Math.ceil(queryTokens / (16 * tile.MATRICES * tile.SUBGROUPS)), q.heads, segments],
+      work,
     });
     return out;
   }
@@ -153,12 +187,14 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
         params,
         bindings: [...operands, scores],
         workgroups: grid(Math.ceil(scores.size / 64)),
+        work: () => ({ flops: 2 * scores.size * q.dim }),
       });
       device.run({
         kernel: 'attention/naive_softmax',
         params: { rows: count * q.heads, width: keyTokens },
         bindings: [scores],
         workgroups: grid(count * q.heads),
+        work: () => ({ flops: 5 * scores.size, bytes: 2 * scores.byteLength }),
       });
       device.run({
         kernel: 'attention/naive_output',
@@ -166,11 +202,15 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
         params,
         bindings: [...operands, scores, out],
         workgroups: grid(Math.ceil((count * q.heads * q.dim) / 128)),
+        work: () => ({ flops: 2 * scores.size * q.dim }),
       });
     }
   });
   return out;
 }
+
+/** Query heads that one workgroup of the decode variant takes at most. */
+const DECODE_GROUP = 8;
 
 /** Attention of one query: the splits, then their join. */
 function decode(
@@ -178,26 +218,31 @@ function decode(
   k: Heads,
   operands: readonly Tensor[],
   out: Tensor,
-  common: Pick<Dispatch, 'constants' | 'params'>,
+  common: Pick<Dispatch, 'constants' | 'params'> & { readonly work: () => Work; readonly cursor: Tensor | undefined },
 ): void {
   const { device } = out;
-  const chunk = DECODE_CHUNKS.find((size) => k.tokens <= size * DECODE_SPLITS) ?? DECODE_CHUNKS.at(-1)!;
+  const { constants, params, work, cursor } = common;
+  const chunk = k.tokens <= DECODE_CHUNK * DECODE_SPLITS ? DECODE_CHUNK : tileFor(device, LONG_DECODE_CHUNK).CHUNK;
   const splits = Math.ceil(k.tokens / chunk);
-  const group = q.heads / k.heads;
+  const shared = q.heads / k.heads;
+  let group = Math.min(shared, DECODE_GROUP);
+  while (shared % group !== 0) group -= 1;
   device.tidy(() => {
     const partial = device.tensor([splits, q.heads, q.dim]);
     const stats = device.tensor([splits, q.heads, 2]);
+    const atCursor = { AT_CURSOR: cursor !== undefined, CHUNK: chunk };
     device.run({
       kernel: 'attention/decode_split',
-      constants: { ...common.constants, GROUP: group, CHUNK: chunk },
-      bindings: [...operands, partial, stats],
-      params: { ...common.params, count: splits },
-      workgroups: [splits, k.heads],
+      constants: { ...constants, ...atCursor, GROUP: group },
+      bindings: [...operands, partial, stats, cursor ?? q.tensor],
+      params: { ...params, count: splits },
+      workgroups: [splits, q.heads / group],
+      work,
     });
     device.run({
       kernel: 'attention/decode_merge',
-      constants: { DIM: q.dim, OUT_F16: out.dtype === 'f16' },
-      bindings: [partial, stats, out],
+      constants: { ...atCursor, DIM: q.dim, OUT_F16: out.dtype === 'f16' },
+      bindings: [partial, stats, out, cursor ?? stats],
       params: { heads: q.heads, splits },
       workgroups: [q.heads],
     });

@@ -22,6 +22,7 @@ export function avgPool2d(x: Tensor): Tensor {
     bindings: [x, out],
     params: { count, height, width, channels },
     workgroups: grid(Math.ceil(count / 256)),
+    work: () => ({ flops: x.size }),
   });
   return out;
 }

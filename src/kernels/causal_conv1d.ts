@@ -41,6 +41,10 @@ export function causalConv1d(u: Tensor, view: ColumnView, weight: Tensor, state:
   if (out.size === 0) return out;
   const constants = { K: kernelSize };
   const groups = Math.ceil(channels / 64);
+  const work = () => ({
+    flops: out.size * (2 * kernelSize + 4),
+    bytes: 8 * out.size + weight.byteLength + (tokens === 1 ? 2 : 1) * state.byteLength,
+  });
   if (tokens === 1 && kernelSize > 1) {
     device.run({
       kernel: 'causal_conv1d/step',
@@ -48,6 +52,7 @@ export function causalConv1d(u: Tensor, view: ColumnView, weight: Tensor, state:
       bindings: [u, weight, state, out],
       params: { channels, offset },
       workgroups: [groups],
+      work,
     });
     return out;
   }
@@ -58,6 +63,7 @@ export function causalConv1d(u: Tensor, view: ColumnView, weight: Tensor, state:
     bindings: [u, weight, kernelSize > 1 ? state : weight, out], // an empty state cannot be bound; it is not read then
     params,
     workgroups: [groups, Math.ceil(tokens / TOKENS)],
+    work,
   });
   if (kernelSize > 1) {
     // A dispatch of its own, since every workgroup above may read the old state.
@@ -67,6 +73,7 @@ export function causalConv1d(u: Tensor, view: ColumnView, weight: Tensor, state:
       bindings: [u, state],
       params,
       workgroups: [groups],
+      work: () => ({ bytes: 2 * state.byteLength }),
     });
   }
   return out;

@@ -114,6 +114,7 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
         flags: flags(options),
       },
       workgroups: grid(tiling.workgroups),
+      work: () => ({ flops: 2 * out.size * channels * kernel ** 2 }),
     });
     return out;
   });

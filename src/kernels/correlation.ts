@@ -61,5 +61,11 @@ export function correlation(
       scale,
     },
     workgroups: grid(tracks * frames),
+    work: () => {
+      const taps = tracks * frames * (2 * radius + 2) ** 2; // a window between pixels touches one row and column more
+      const window = 4 * tracks * frames * (2 * radius + 1) ** 2;
+      const read = Math.min(map.byteLength, 4 * taps * channels) + 4 * tracks * frames * (channels + 2);
+      return { flops: 2 * taps * channels, bytes: read + window };
+    },
   });
 }

@@ -43,6 +43,7 @@ export function denseOutput(
     bindings: [x, weight, bias, value, confidence],
     params: { pixels: confidence.size },
     workgroups: grid(Math.ceil(confidence.size / 256)),
+    work: () => ({ flops: 2 * x.size * outputs }),
   });
   return [value, confidence];
 }

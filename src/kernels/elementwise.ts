@@ -26,6 +26,7 @@ export function addScaled(a: Tensor, b: Tensor, { scaleA, scaleB }: { scaleA: nu
     bindings: [a, b, y],
     params: { count: a.size, scale_a: scaleA, scale_b: scaleB },
     workgroups: perWord(y),
+    work: () => ({ flops: 3 * y.size }),
   });
   return y;
 }
@@ -42,6 +43,7 @@ export function blend(s: Tensor, a: Tensor, b: Tensor): Tensor {
     bindings: [s, a, b, y],
     params: { count: s.size },
     workgroups: perWord(y),
+    work: () => ({ flops: 10 * y.size }),
   });
   return y;
 }
@@ -61,6 +63,7 @@ export function siluMul(gateUp: Tensor, dtype: ResultDtype, scale = 1): Tensor {
     bindings: [gateUp, y],
     params: { tokens, dim, scale },
     workgroups: perWord(y),
+    work: () => ({ flops: 5 * y.size }),
   });
   return y;
 }
@@ -86,6 +89,7 @@ export function sigmoidGate(a: Tensor, gate: Heads, dtype: ResultDtype): Tensor 
       gate_head_stride: gate.headStride,
     },
     workgroups: perWord(y),
+    work: () => ({ flops: 5 * y.size, bytes: 4 * y.size + a.byteLength + y.byteLength }),
   });
   return y;
 }

@@ -27,6 +27,10 @@ export function embedding(ids: Tensor, table: Tensor, bindingLimit?: number): Te
       bindings: [ids, range.tensor, y],
       params: { tokens, dim, vocabulary, range_start: range.start, range_count: range.tensor.dim(0) },
       workgroups: grid(Math.ceil((tokens * dim) / 256)),
+      // Each row that is asked for lies in one of the ranges.
+      work: () => ({
+        bytes: ids.byteLength + y.byteLength + ((tokens * table.byteLength) / vocabulary) * (range.start === 0 ? 1 : 0),
+      }),
     });
   }
   return y;

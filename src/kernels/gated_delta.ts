@@ -1,6 +1,7 @@
 import { grid } from '../tensor/device.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import type { Work } from '../tensor/work.ts';
 import { gatedRmsNorm } from './gated_rms_norm.ts';
 import { heads } from './heads.ts';
 
@@ -27,6 +28,13 @@ export interface GateColumns {
 const CHUNK = 32;
 /** From this many tokens on, the chunked form wins. */
 const CHUNKED_FROM = 64;
+
+/** What the rule cannot do without: three passes over the state a token (predict, update, read out); y, gates and result once, the state twice. */
+export function gatedDeltaWork(tokens: number, { keyHeads, valueHeads, keyDim, valueDim }: DeltaShape): Work {
+  const state = valueHeads * keyDim * valueDim;
+  const row = 2 * keyHeads * keyDim + 2 * valueHeads * valueDim + 2 * valueHeads;
+  return { flops: 6 * tokens * state, bytes: 4 * (tokens * row + 2 * state) };
+}
 
 /**
  * The gated delta rule over T tokens, continuing from `state`: normalises q and k, forms the gates, runs the recurrence
@@ -63,12 +71,15 @@ export function gatedDelta(
       bindings: [y, gates.tensor, A_log, dt_bias, qk, gate],
       params: { tokens, stride, b: gates.b, a: gates.a },
       workgroups: grid(tokens),
+      work: () => ({ bytes: 2 * qk.byteLength + 2 * gate.byteLength }),
     });
     const o = device.tensor([tokens, valueHeads, valueDim]);
     const params = { tokens };
     const workgroups = [Math.ceil(valueDim / 32), valueHeads];
+    const work = () => ({ flops: gatedDeltaWork(tokens, shape).flops });
     if (variant === 'recurrent') {
-      device.run({ kernel: 'gated_delta/recurrent', constants, bindings: [qk, y, gate, state, o], params, workgroups });
+      const bindings = [qk, y, gate, state, o];
+      device.run({ kernel: 'gated_delta/recurrent', constants, bindings, params, workgroups, work });
       return o;
     }
     const chunks = Math.ceil(tokens / CHUNK);
@@ -82,6 +93,7 @@ export function gatedDelta(
       bindings: [qk, y, gate, uv, w, m, sums],
       params,
       workgroups: [chunks, valueHeads],
+      work: () => ({ flops: CHUNK * tokens * valueHeads * (3 * keyDim + valueDim) }),
     });
     device.run({
       kernel: 'gated_delta/chunk_scan',
@@ -89,6 +101,7 @@ export function gatedDelta(
       bindings: [qk, uv, w, m, sums, state, o],
       params,
       workgroups,
+      work,
     });
     return o;
   });
@@ -153,6 +166,7 @@ export function gatedDeltaNorm(
     bindings: [y, gates.tensor, A_log, dt_bias, norm.weight, state, out],
     params: { z: norm.z, b: gates.b, a: gates.a, eps: norm.eps },
     workgroups: [valueHeads],
+    work: () => gatedDeltaWork(1, shape),
   });
   return out;
 }

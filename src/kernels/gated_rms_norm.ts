@@ -35,6 +35,7 @@ export function gatedRmsNorm(
     bindings: [o, weight, z.tensor, y],
     params: { tokens, heads, dim, eps, z_offset: z.offset, z_token_stride: z.tokenStride, z_head_stride: z.headStride },
     workgroups: grid(workgroups),
+    work: () => ({ flops: 10 * y.size, bytes: 8 * y.size + y.byteLength + weight.byteLength }),
   });
   return y;
 }

@@ -19,6 +19,8 @@ export interface Rope {
   readonly table: Tensor;
   readonly half: number;
   readonly blocks: number;
+  /** The first token's row of the table is what this cursor says was drawn (kernels/cursor.ts), not row 0. */
+  readonly cursor?: Tensor | undefined;
 }
 
 const NORM_CODE = { rms: 1, layer: 2 };
@@ -26,10 +28,15 @@ const NORM_CODE = { rms: 1, layer: 2 };
 /**
  * Normalises each head's vector (if `norm`), rotates its leading elements (if `rope`) and stores it: queries and keys on their way into
  * attention. In block b, elements (base + j, base + half + j), base = 2 * half * b, turn by angle b * half + j of the token's table row;
- * elements beyond the blocks pass through. Input f32, output f32 or f16 (even dim, strides and offset) in another buffer.
+ * elements beyond the blocks pass through. Input f32, output f32 or f16 (even dim, strides and offset) in another buffer; with `cursor`, the output
+ * begins as many tokens further on as the cursor says were seen.
  * @throws KernelError
  */
-export function headNormRope(input: Heads, output: Heads, { norm, rope }: { norm?: HeadNorm; rope?: Rope }): void {
+export function headNormRope(
+  input: Heads,
+  output: Heads,
+  { norm, rope, cursor }: { norm?: HeadNorm; rope?: Rope; cursor?: Tensor | undefined },
+): void {
   const { tokens, heads, dim } = input;
   if (output.tokens !== tokens || output.heads !== heads || output.dim !== dim) {
     throw new KernelError(
@@ -51,7 +58,8 @@ export function headNormRope(input: Heads, output: Heads, { norm, rope }: { norm
   }
   if (rope !== undefined) {
     expectDtype('headNormRope', 'the table', rope.table, 'f32');
-    expectShape('headNormRope', 'the table', rope.table, [tokens, rope.blocks * rope.half, 2]);
+    const rows = rope.cursor === undefined ? tokens : rope.table.dim(0);
+    expectShape('headNormRope', 'the table', rope.table, [rows, rope.blocks * rope.half, 2]);
     if (2 * rope.half * rope.blocks > dim) {
       throw new KernelError(`headNormRope: ${rope.blocks} blocks of 2 x ${rope.half} elements exceed heads of ${dim}`);
     }
@@ -68,8 +76,17 @@ export function headNormRope(input: Heads, output: Heads, { norm, rope }: { norm
       BLOCKS: rope?.blocks ?? 0,
       HALF: rope?.half ?? 1,
       OUT_F16: isF16,
+      OUT_AT_CURSOR: cursor !== undefined,
+      TABLE_AT_CURSOR: rope?.cursor !== undefined,
     },
-    bindings: [input.tensor, norm?.weight ?? unused, norm?.bias ?? unused, rope?.table ?? unused, output.tensor],
+    bindings: [
+      input.tensor,
+      norm?.weight ?? unused,
+      norm?.bias ?? unused,
+      rope?.table ?? unused,
+      output.tensor,
+      cursor ?? rope?.cursor ?? unused,
+    ],
     params: {
       tokens,
       heads,
@@ -84,5 +101,9 @@ export function headNormRope(input: Heads, output: Heads, { norm, rope }: { norm
       weight_offset: norm?.weightOffset ?? 0,
     },
     workgroups: grid(workgroups),
+    work: () => ({
+      flops: 8 * tokens * heads * dim,
+      bytes: tokens * heads * dim * (isF16 ? 6 : 8) + (rope === undefined ? 0 : 8 * tokens * rope.blocks * rope.half),
+    }),
   });
 }

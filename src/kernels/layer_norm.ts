@@ -38,6 +38,7 @@ export function layerNorm(x: Tensor, { weight, bias, eps, dtype = 'f32' }: Layer
     bindings: [x, weight ?? x, bias ?? x, y],
     params: { rows, dim, eps },
     workgroups: grid(workgroups),
+    work: () => ({ flops: 7 * x.size }),
   });
   return y;
 }

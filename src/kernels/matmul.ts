@@ -3,9 +3,11 @@ import { grid } from '../tensor/device.ts';
 import { DTYPE_CODE, type Dtype } from '../tensor/dtype.ts';
 import { KernelError } from '../tensor/errors.ts';
 import { rowRanges } from '../tensor/row_ranges.ts';
+import type { Constants } from '../tensor/shader.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { siluMul } from './elementwise.ts';
 import { rmsNorm } from './rms_norm.ts';
+import { tileFor, tunable } from './tuning.ts';
 
 /** RMSNorm of x on its way into a product: x * rsqrt(mean(x^2) + eps) * (weightOffset + weight). */
 export interface InputNorm {
@@ -117,7 +119,7 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
   };
   for (const range of rowRanges(weight)) {
     const rows = range.tensor.dim(0);
-    const tiling = tile(device, variant, m, rows);
+    const tiling = tile(device, variant, [m, rows, k]);
     device.run({
       kernel: variant === 'matvec' ? matvecKernel(device) : `matmul/${variant}`,
       label: `matmul/${variant} ${n}x${k}`,
@@ -140,8 +142,10 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
         scale: options.scale ?? 1,
         eps: norm?.eps ?? 0,
         weight_offset: norm?.weightOffset ?? 0,
+        never: 0,
       },
       workgroups: tiling.workgroups,
+      work: () => ({ flops: 2 * m * rows * k }),
     });
   }
   return out;
@@ -172,7 +176,7 @@ export function swiglu(
   const [n, k] = gateUp.shape as [number, number];
   const m = x.size / k;
   const out = device.tensor([m, n / 2]);
-  const tiling = tile(device, 'matvec', m, n);
+  const tiling = tile(device, 'matvec', [m, n, k]);
   device.run({
     kernel: matvecKernel(device),
     label: `matmul/matvec swiglu ${n}x${k}`,
@@ -184,8 +188,19 @@ export function swiglu(
       GATED: true,
     },
     bindings: [x, gateUp, x, x, x, out, norm.weight],
-    params: { M: m, N: n, K: k, column0: 0, columns: n / 2, scale, eps: norm.eps, weight_offset: norm.weightOffset },
+    params: {
+      M: m,
+      N: n,
+      K: k,
+      column0: 0,
+      columns: n / 2,
+      scale,
+      eps: norm.eps,
+      weight_offset: norm.weightOffset,
+      never: 0,
+    },
     workgroups: tiling.workgroups,
+    work: () => ({ flops: 2 * m * n * k }),
   });
   return out;
 }
@@ -195,44 +210,88 @@ function matvecKernel(device: Device): string {
 }
 
 interface Tiling {
-  readonly constants: Record<string, number>;
+  readonly constants: Constants;
   readonly workgroups: readonly number[];
 }
 
-/** Tiles of the subgroup-matrix variant, largest first: 128x128 with 8 subgroups, 64x64 with 4; measured best of 15 on an H200. */
+/** Tiles of the subgroup-matrix variant, largest first: 128x128 and 64x64, 4 subgroups each; the first of each measured best on an H100. */
 const MATRIX_TILES = [
-  { ROWS: 2, COLUMNS: 4, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 64 },
-  { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 64 },
+  tunable('matmul/subgroup_matrix large', [
+    { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 },
+    { ROWS: 2, COLUMNS: 4, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 64 },
+    { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 4, STEP: 32 },
+    { ROWS: 2, COLUMNS: 2, GRID_ROWS: 4, GRID_COLUMNS: 4, STEP: 64 },
+    { ROWS: 2, COLUMNS: 2, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 32 },
+  ]),
+  tunable('matmul/subgroup_matrix small', [
+    { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 64 },
+    { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 },
+    { ROWS: 1, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 },
+    { ROWS: 2, COLUMNS: 1, GRID_ROWS: 2, GRID_COLUMNS: 4, STEP: 32 },
+  ]),
 ];
+/** Products of a thread of the register variant, down and across. */
+const REGISTER_TILES = tunable('matmul/register', [
+  { ROWS: 4, COLUMNS: 4 },
+  { ROWS: 8, COLUMNS: 4 },
+  { ROWS: 4, COLUMNS: 8 },
+  { ROWS: 8, COLUMNS: 8 },
+]);
+/** Rows of the weight that a workgroup of `matvec` reads side by side, an even count, and its threads. */
+const WIDE_MATVEC = tunable(
+  'matmul/matvec wide',
+  [
+    { SLOTS: 4, THREADS: 128 },
+    { SLOTS: 2, THREADS: 128 },
+    { SLOTS: 8, THREADS: 128 },
+    { SLOTS: 2, THREADS: 64 },
+    { SLOTS: 4, THREADS: 64 },
+    { SLOTS: 4, THREADS: 256 },
+  ],
+  { SLOTS: 4, THREADS: 16 },
+);
+const NARROW_MATVEC = tunable(
+  'matmul/matvec narrow',
+  [
+    { SLOTS: 2, THREADS: 128 },
+    { SLOTS: 4, THREADS: 128 },
+    { SLOTS: 2, THREADS: 64 },
+    { SLOTS: 2, THREADS: 256 },
+  ],
+  { SLOTS: 2, THREADS: 16 },
+);
+/** Rows of a weight from which it counts as wide. */
+const WIDE_ROWS = 8192;
 /** A tile is worth it when at least this many workgroups share the work. */
 const MATRIX_WORKGROUPS = 40;
 
-/** Tile sizes and workgroup counts of a variant for [m, ...] x [n, ...]. */
-function tile(device: Device, variant: MatmulVariant, m: number, n: number): Tiling {
+/** Tile sizes and workgroup counts of a variant for [m, k] x [n, k]. */
+function tile(device: Device, variant: MatmulVariant, [m, n, k]: readonly [number, number, number]): Tiling {
   switch (variant) {
     case 'naive':
       return { constants: {}, workgroups: [Math.ceil(n / 64), Math.ceil(m / 8)] };
     case 'tiled':
       return { constants: {}, workgroups: [Math.ceil(n / 32), Math.ceil(m / 16)] };
-    case 'register':
-      return { constants: {}, workgroups: [Math.ceil(n / 64), Math.ceil(m / 64)] };
+    case 'register': {
+      const constants = tileFor(device, REGISTER_TILES);
+      const workgroups = [Math.ceil(n / (16 * constants.COLUMNS)), Math.ceil(m / (16 * constants.ROWS))];
+      return { constants, workgroups };
+    }
     case 'subgroup_matrix': {
-      const counts = MATRIX_TILES.map(
+      const tiles = MATRIX_TILES.map((tunable) => tileFor(device, tunable));
+      const counts = tiles.map(
         (t) => Math.ceil(m / (16 * t.ROWS * t.GRID_ROWS)) * Math.ceil(n / (16 * t.COLUMNS * t.GRID_COLUMNS)),
       );
       const found = counts.findIndex((count) => count >= MATRIX_WORKGROUPS);
-      const best = found < 0 ? MATRIX_TILES.length - 1 : found;
+      const best = found < 0 ? tiles.length - 1 : found;
       return {
-        constants: { ...MATRIX_TILES[best]!, SUBGROUP: device.opened.subgroupMinSize },
+        constants: { ...tiles[best]!, TAIL: k % tiles[best]!.STEP !== 0 },
         workgroups: grid(counts[best]!),
       };
     }
     case 'matvec': {
-      const slots = n >= 8192 ? 4 : 2;
-      return {
-        constants: { ROWS: m, SLOTS: slots, THREADS: device.opened.isSoftware ? 16 : 128 },
-        workgroups: grid(Math.ceil(n / slots)),
-      };
+      const constants = tileFor(device, n >= WIDE_ROWS ? WIDE_MATVEC : NARROW_MATVEC);
+      return { constants: { ...constants, ROWS: m }, workgroups: grid(Math.ceil(n / constants.SLOTS)) };
     }
   }
 }

@@ -22,6 +22,7 @@ export function modulate(x: Tensor, normed: Tensor, modulation: Tensor): Tensor 
     bindings: [x, normed, modulation, y],
     params: { count: x.size, dim },
     workgroups: grid(Math.ceil(x.size / 256)),
+    work: () => ({ flops: 4 * x.size }),
   });
   return y;
 }

@@ -57,6 +57,7 @@ export function resizeBilinear(
       scale_x: scale(sourceWidth, width),
     },
     workgroups: grid(Math.ceil(count / 256)),
+    work: () => ({ flops: 9 * out.size }),
   });
   return out;
 }

@@ -29,6 +29,7 @@ export function rmsNorm(x: Tensor, weight: Tensor, { eps, weightOffset, dtype = 
     bindings: [x, weight, y],
     params: { rows, dim, eps, weight_offset: weightOffset },
     workgroups: grid(workgroups),
+    work: () => ({ flops: 5 * x.size }),
   });
   return y;
 }

@@ -24,6 +24,7 @@ export function gatherRows(x: Tensor, index: Tensor): Tensor {
     bindings: [x, index, y],
     params: { rows, count, dim },
     workgroups: grid(Math.ceil((count * dim) / 256)),
+    work: () => ({ bytes: index.byteLength + 2 * y.byteLength }),
   });
   return y;
 }
@@ -50,5 +51,6 @@ export function scatterRows(
     bindings: [target, index, rows],
     params: { rows: target.dim(0), count, dim },
     workgroups: grid(Math.ceil((count * dim) / 256)),
+    work: () => ({ flops: add ? rows.size : 0, bytes: index.byteLength + (add ? 3 : 2) * rows.byteLength }),
   });
 }

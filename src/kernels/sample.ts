@@ -24,8 +24,8 @@ export interface SamplingOptions {
 /** What one draw depends on besides the logits. */
 export interface SamplingState {
   readonly options: SamplingOptions;
-  /** Number of the draw: with the seed it determines the noise. */
-  readonly step: number;
+  /** Says the number of the draw, which with the seed determines the noise (kernels/cursor.ts). */
+  readonly cursor: Tensor;
   /** u32 [V], filled by `markTokens`; needed while a penalty is on. */
   readonly history?: Tensor;
 }
@@ -121,7 +121,7 @@ export function sampleWithDetails(logits: Tensor, state: SamplingState): Samplin
     const candidates = device.tensor([1, workgroups[0]!, 2], 'u32');
     device.run({
       kernel: 'sample/draw',
-      bindings: [details.keys, search, candidates, details.threshold],
+      bindings: [details.keys, search, candidates, details.threshold, state.cursor],
       params: {
         quads,
         steps: step,
@@ -129,7 +129,6 @@ export function sampleWithDetails(logits: Tensor, state: SamplingState): Samplin
         min_log: minP > 0 && !isGreedy ? Math.log(minP) : NO_MINIMUM,
         seed_low: options.seed % 2 ** 32,
         seed_high: Math.floor(options.seed / 2 ** 32),
-        draw: state.step,
       },
       workgroups,
     });
@@ -142,11 +141,13 @@ function isPenalised({ repetitionPenalty, presencePenalty }: SamplingOptions): b
   return repetitionPenalty !== 1 || presencePenalty !== 0;
 }
 
-function checkOperands(logits: Tensor, { options, step, history }: SamplingState): void {
+function checkOperands(logits: Tensor, { options, cursor, history }: SamplingState): void {
   const count = logits.shape[1] ?? 0;
   if (logits.dtype !== 'f32' || logits.shape.length !== 2 || logits.dim(0) !== 1 || count === 0) {
     throw new KernelError(`sample: logits ${logits.dtype} [${logits.shape}] are not f32 [1, V]`);
   }
+  if (cursor.dtype !== 'u32' || cursor.size !== 2)
+    throw new KernelError(`sample: cursor ${cursor.dtype} [${cursor.shape}]`);
   if (history !== undefined && (history.dtype !== 'u32' || history.size !== count)) {
     throw new KernelError(`sample: history ${history.dtype} [${history.shape}] for ${count} logits`);
   }
@@ -163,8 +164,6 @@ function checkOperands(logits: Tensor, { options, step, history }: SamplingState
     repetitionPenalty > 0 &&
     Number.isFinite(presencePenalty) &&
     Number.isSafeInteger(seed) &&
-    seed >= 0 &&
-    Number.isSafeInteger(step) &&
-    step >= 0;
-  if (!isUsable) throw new KernelError(`sample: options out of range: ${JSON.stringify({ ...options, step })}`);
+    seed >= 0;
+  if (!isUsable) throw new KernelError(`sample: options out of range: ${JSON.stringify(options)}`);
 }

@@ -45,5 +45,6 @@ export function stridedCopy(source: Tensor, target: Tensor, options: StridedCopy
       target_offset: targetOffset,
     },
     workgroups: grid(Math.ceil(elementCount(sizes) / 256)),
+    work: () => ({ bytes: 8 * elementCount(sizes) }),
   });
 }

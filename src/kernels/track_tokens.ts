@@ -41,6 +41,7 @@ export function trackTokens({ maxScale, ...tensors }: TrackState): Tensor {
     bindings: [coords, corr, features, positions, reference, out],
     params: { tracks, frames, channels, max_scale: maxScale },
     workgroups: grid(Math.ceil(out.size / 256)),
+    work: () => ({ flops: 10 * out.size }),
   });
   return out;
 }

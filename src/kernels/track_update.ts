@@ -21,5 +21,6 @@ export function trackUpdate(coords: Tensor, delta: Tensor): void {
     bindings: [coords, delta],
     params: { tokens: tracks * frames, frames, width },
     workgroups: grid(Math.ceil((tracks * frames) / 64)),
+    work: () => ({ flops: coords.size, bytes: 3 * coords.byteLength }),
   });
 }

@@ -36,6 +36,7 @@ export function weightedRows(
     bindings: [table, index, weights, addTo ?? weights, y],
     params: { rows, dim, count, terms },
     workgroups: grid(Math.ceil((count * dim) / 256)),
+    work: () => ({ flops: y.size * (2 * terms + 1) }),
   });
   return y;
 }

@@ -4,9 +4,11 @@ import { type Feature, type GpuOptions, type OpenedGpu, openGpu } from './gpu.ts
 import { Memory, type Storage } from './memory.ts';
 import { type Params, PipelineCache } from './pipeline.ts';
 import { Profiler } from './profiler.ts';
+import type { Recording } from './recording.ts';
 import type { Constants } from './shader.ts';
 import { Stream } from './stream.ts';
 import { Tensor } from './tensor.ts';
+import { bytesOf, type Work } from './work.ts';
 
 /** One dispatch of a kernel. */
 export interface Dispatch {
@@ -19,7 +21,12 @@ export interface Dispatch {
   readonly workgroups: readonly number[];
   /** What profiles and traces call it; the kernel's path unless given. */
   readonly label?: string;
+  /** What it cannot do without, asked for only while profiling: no FLOPs and every binding once unless given. */
+  readonly work?: () => Partial<Work>;
 }
+
+/** Constants of a kernel that suit one card better than another. */
+export type Tile = Readonly<Record<string, number>>;
 
 /** Arrays that can be uploaded and read back. */
 export type HostArray = Float32Array | Int32Array | Uint32Array | Uint16Array | Uint8Array;
@@ -31,6 +38,8 @@ export class Device {
   readonly memory: Memory;
   readonly pipelines: PipelineCache;
   readonly stream: Stream;
+  /** Tiles measured best on this adapter, by the name under which kernels ask for them (src/kernels/tuning.ts). */
+  readonly tuning = new Map<string, Tile>();
   readonly #scopes: Set<Storage>[] = [];
   #failure: Error | undefined;
 
@@ -58,13 +67,14 @@ export class Device {
     return this.opened.features.has(feature);
   }
 
-  /** Whether subgroups multiply 16x16 f16 matrices with f32 sums, in subgroups of one known size. */
+  /** Whether subgroups of exactly 32 multiply 16x16 f16 matrices with f32 sums: what the kernels on subgroup matrices are written for. */
   get multipliesMatrices(): boolean {
     const { subgroupMatrixConfigs, subgroupMinSize, subgroupMaxSize } = this.opened;
     return (
       this.has('subgroup-matrix') &&
       this.has('subgroups') &&
-      subgroupMinSize === subgroupMaxSize &&
+      subgroupMinSize === 32 &&
+      subgroupMaxSize === 32 &&
       subgroupMatrixConfigs.some(
         ({ componentType, resultComponentType, M, N, K }) =>
           componentType === 'f16' && resultComponentType === 'f32' && M === 16 && N === 16 && K === 16,
@@ -145,6 +155,7 @@ export class Device {
       dispatch.bindings,
       dispatch.params ?? {},
       dispatch.workgroups,
+      () => workOf(dispatch),
     );
   }
 
@@ -167,6 +178,30 @@ export class Device {
       this.#scopes.pop();
       for (const storage of scope) this.memory.release(storage);
     }
+  }
+
+  /**
+   * Works out the commands of `body` without running them. Tensors made inside are the recording's own and read or written by every replay; host data
+   * cannot be uploaded inside. The recording must be released.
+   */
+  record(body: () => void): Recording {
+    this.#throwFailure();
+    let commands: Recording['commands'] = [];
+    const memory = this.memory.apart(() => {
+      commands = this.stream.keep(() => this.tidy(body));
+    });
+    return { commands, memory };
+  }
+
+  /** Records the commands of a recording once more, after everything recorded so far. */
+  replay({ commands }: Recording): void {
+    this.#throwFailure();
+    this.stream.replay(commands);
+  }
+
+  /** Frees a recording's memory; it cannot be replayed any more. */
+  releaseRecording({ memory }: Recording): void {
+    this.memory.giveBack(memory);
   }
 
   /** Returns a pooled tensor's memory now; nothing recorded later may read it. */
@@ -260,6 +295,12 @@ export class Device {
         ? new DeviceError(`the GPU is out of memory with ${gib} GiB allocated: ${message}`)
         : new KernelError(message);
   }
+}
+
+/** The work that a dispatch states, or what its bindings say. */
+export function workOf({ work, bindings }: Dispatch): Work {
+  const { flops = 0, bytes = bytesOf(bindings) } = work?.() ?? {};
+  return { flops, bytes };
 }
 
 /** Workgroup counts for `count` workgroups in a line, folded into two dimensions where one is not enough (`line_index` in wgsl/common/grid.wgsl). */

@@ -5,6 +5,9 @@ export interface Storage {
   readonly byteLength: number;
 }
 
+/** Pooled buffers that nobody holds, by size. */
+export type FreeStorages = Map<number, Storage[]>;
+
 const USAGE = 0x4 | 0x8 | 0x80; // COPY_SRC | COPY_DST | STORAGE
 
 /** Rounds up so that nearby sizes share buffers: steps of 256 bytes when small, of an eighth of the power of two (at most 12.5 % more) when large. */
@@ -22,7 +25,7 @@ export class Memory {
   allocated = 0;
   peak = 0;
   #nextId = 0;
-  readonly #free = new Map<number, Storage[]>();
+  #free: FreeStorages = new Map();
 
   constructor(
     readonly gpu: GPUDevice,
@@ -49,6 +52,25 @@ export class Memory {
     const list = this.#free.get(storage.byteLength);
     if (list === undefined) this.#free.set(storage.byteLength, [storage]);
     else list.push(storage);
+  }
+
+  /** Serves `acquire` and `release` from a pool of its own while `body` runs; that pool is the caller's to keep and to `giveBack`. */
+  apart(body: () => void): FreeStorages {
+    const common = this.#free;
+    const own: FreeStorages = new Map();
+    this.#free = own;
+    try {
+      body();
+    } finally {
+      this.#free = common;
+    }
+    return own;
+  }
+
+  /** Returns the buffers of a pool of its own to the common one. */
+  giveBack(own: FreeStorages): void {
+    for (const storage of [...own.values()].flat()) this.release(storage);
+    own.clear();
   }
 
   /** Destroys one buffer. Commands that use it must have been submitted. */

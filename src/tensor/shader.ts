@@ -17,6 +17,8 @@ export interface Shader {
   readonly params: readonly ParamField[];
   /** `@binding(i)` of group 0: whether the shader may write to it. */
   readonly writable: readonly boolean[];
+  /** Whether it computes on subgroup matrices. */
+  readonly usesMatrices: boolean;
 }
 
 const ROOT = fileURLToPath(new URL('../../wgsl/', import.meta.url));
@@ -35,7 +37,7 @@ function expandIncludes(path: string, seen: Set<string>): string {
 
 /**
  * Writes out `#repeat NAME COUNT` … `#end` blocks: the lines once for each NAME = 0 .. COUNT - 1, with `$NAME` replaced. COUNT is a number or a
- * constant of the shader; blocks nest. Arrays of subgroup matrices need this: compilers keep an array that a loop indexes in slow memory.
+ * constant of the shader; blocks nest; `$[8 * $i + $j]` is the value of a sum of products. Arrays of subgroup matrices need this: compilers keep an array that a loop indexes in slow memory.
  */
 function unroll(lines: readonly string[], constants: ReadonlyMap<string, number>): string[] {
   const out: string[] = [];
@@ -66,6 +68,16 @@ function unroll(lines: readonly string[], constants: ReadonlyMap<string, number>
     i = end;
   }
   return out;
+}
+
+/** The value of a sum of products of whole numbers: what is left of `$[8 * $i + 1]` once loops are written out. */
+function evaluate(_: string, sum: string): string {
+  const value = sum
+    .split('+')
+    .map((product) => product.split('*').reduce((result, factor) => result * Number(factor), 1))
+    .reduce((result, term) => result + term, 0);
+  if (!Number.isInteger(value)) throw new KernelError(`"$[${sum}]" is no sum of products of whole numbers`);
+  return String(value);
 }
 
 /** Values of the u32 constants that are numbers, or products and quotients of earlier ones. */
@@ -103,7 +115,9 @@ export function loadShader(path: string, constants: Constants, immediates: boole
   }
 
   if (code.includes('#repeat ')) {
-    code = unroll(code.split('\n'), countConstants(code)).join('\n');
+    code = unroll(code.split('\n'), countConstants(code))
+      .join('\n')
+      .replace(/\$\[([^\]]*)\]/g, evaluate);
   }
 
   const directives = new Set<string>();
@@ -128,5 +142,6 @@ export function loadShader(path: string, constants: Constants, immediates: boole
   for (const [, index, access] of code.matchAll(/@group\(0\) @binding\((\d+)\) var<storage, (read_write|read)>/g)) {
     writable[Number(index)] = access === 'read_write';
   }
-  return { code: `${[...directives].join('\n')}\n${code}`, params, writable };
+  const usesMatrices = [...directives].some((directive) => directive.includes('subgroup_matrix'));
+  return { code: `${[...directives].join('\n')}\n${code}`, params, writable, usesMatrices };
 }

@@ -2,6 +2,8 @@ import { KernelError } from './errors.ts';
 import type { Storage } from './memory.ts';
 import { type Params, type Pipeline, type PipelineCache, packParams } from './pipeline.ts';
 import type { Profiler } from './profiler.ts';
+import type { Command, DispatchCommand } from './recording.ts';
+import type { Work } from './work.ts';
 
 /** A bound range of a storage. */
 export interface Binding {
@@ -23,6 +25,7 @@ export class Stream {
   #encoder: GPUCommandEncoder | undefined;
   #pass: GPUComputePassEncoder | undefined;
   #recorded = 0;
+  #kept: Command[] | undefined;
   readonly #bindGroups = new Map<string, GPUBindGroup>();
   /** Params of the batch being recorded, for devices without immediates; written to the GPU before the batch is submitted. */
   readonly #uniforms: { buffer: GPUBuffer; group: GPUBindGroup; bytes: Uint8Array } | undefined;
@@ -42,27 +45,87 @@ export class Stream {
     };
   }
 
-  /** Records one dispatch. */
+  /** Records one dispatch; its work is asked for only while profiling. */
   dispatch(
     pipeline: Pipeline,
     label: string,
     bindings: readonly Binding[],
     params: Params,
     workgroups: readonly number[],
+    work: () => Work,
   ): void {
-    const pass = this.#beginPass(label);
+    const packed = packParams(pipeline, params);
+    this.#take({
+      kind: 'dispatch',
+      pipeline,
+      label,
+      bindings: this.#bindGroup(pipeline, bindings),
+      params: this.#kept === undefined ? packed : packed.slice(),
+      workgroups,
+      work,
+    });
+  }
+
+  /** Records a copy of bytes; offsets and length are multiples of 4. */
+  copy(source: GPUBuffer, sourceOffset: number, target: GPUBuffer, targetOffset: number, byteLength: number): void {
+    this.#take({ kind: 'copy', source, sourceOffset, target, targetOffset, byteLength });
+  }
+
+  /** Records filling a range with zeros. */
+  clear({ storage, offset, byteLength }: Binding): void {
+    this.#take({ kind: 'clear', storage, offset, byteLength });
+  }
+
+  /** Keeps what `body` records, instead of running it, for `replay`. */
+  keep(body: () => void): Command[] {
+    const commands: Command[] = [];
+    this.#kept = commands;
+    try {
+      body();
+    } finally {
+      this.#kept = undefined;
+    }
+    return commands;
+  }
+
+  /** Records kept commands once more. */
+  replay(commands: readonly Command[]): void {
+    for (const command of commands) this.#encode(command);
+  }
+
+  #take(command: Command): void {
+    if (this.#kept === undefined) this.#encode(command);
+    else this.#kept.push(command);
+  }
+
+  #encode(command: Command): void {
+    if (command.kind === 'dispatch') {
+      this.#encodeDispatch(command);
+      return;
+    }
+    this.#endPass();
+    this.#encoder ??= this.gpu.createCommandEncoder();
+    if (command.kind === 'copy') {
+      const { source, sourceOffset, target, targetOffset, byteLength } = command;
+      this.#encoder.copyBufferToBuffer(source, sourceOffset, target, targetOffset, byteLength);
+    } else {
+      this.#encoder.clearBuffer(command.storage.buffer, command.offset, command.byteLength);
+    }
+  }
+
+  #encodeDispatch({ pipeline, label, bindings, params, workgroups, work }: DispatchCommand): void {
+    const pass = this.#beginPass(label, pipeline, work);
     pass.setPipeline(pipeline.pipeline);
-    pass.setBindGroup(0, this.#bindGroup(pipeline, bindings));
-    const bytes = packParams(pipeline, params);
-    if (bytes.length > 0) {
+    pass.setBindGroup(0, bindings);
+    if (params.length > 0) {
       if (this.#uniforms === undefined) {
         (pass as GPUComputePassEncoder & { setImmediates(offset: number, data: Uint8Array): void }).setImmediates(
           0,
-          bytes,
+          params,
         );
       } else {
         const offset = this.#recorded * UNIFORM_STRIDE;
-        this.#uniforms.bytes.set(bytes, offset);
+        this.#uniforms.bytes.set(params, offset);
         pass.setBindGroup(1, this.#uniforms.group, [offset]);
       }
     }
@@ -71,20 +134,6 @@ export class Stream {
     this.#recorded += 1;
     if (this.profiler !== undefined) this.#endPass();
     if (this.#recorded >= DISPATCHES_PER_SUBMIT || this.profiler?.isFull) this.flush();
-  }
-
-  /** Records a copy of bytes; offsets and length are multiples of 4. */
-  copy(source: GPUBuffer, sourceOffset: number, target: GPUBuffer, targetOffset: number, byteLength: number): void {
-    this.#endPass();
-    this.#encoder ??= this.gpu.createCommandEncoder();
-    this.#encoder.copyBufferToBuffer(source, sourceOffset, target, targetOffset, byteLength);
-  }
-
-  /** Records filling a range with zeros. */
-  clear(target: Binding): void {
-    this.#endPass();
-    this.#encoder ??= this.gpu.createCommandEncoder();
-    this.#encoder.clearBuffer(target.storage.buffer, target.offset, target.byteLength);
   }
 
   /** Submits what was recorded. */
@@ -106,10 +155,10 @@ export class Stream {
     this.#bindGroups.clear();
   }
 
-  #beginPass(label: string): GPUComputePassEncoder {
+  #beginPass(label: string, { shader }: Pipeline, work: () => Work): GPUComputePassEncoder {
     if (this.#pass === undefined) {
       this.#encoder ??= this.gpu.createCommandEncoder();
-      const timestampWrites = this.profiler?.begin(label);
+      const timestampWrites = this.profiler?.begin({ label, usesMatrices: shader.usesMatrices, ...work() });
       this.#pass = this.#encoder.beginComputePass(
         timestampWrites === undefined ? { label: 'pass' } : { label, timestampWrites },
       );

@@ -29,10 +29,15 @@ function randomHistory(random: Random, count: number): Uint32Array<ArrayBuffer> 
   return Uint32Array.from({ length: count }, () => Math.max(0, random.integer(-6, 3)));
 }
 
+/** A cursor before draw `step`. */
+function cursorAt(step: number): Tensor {
+  return device().upload(Uint32Array.of(0, step), [2], 'u32');
+}
+
 /** Which tokens the GPU kept, and the token it drew. */
 async function keptOnGpu(raw: Float32Array, options: Partial<SamplingOptions>, history?: Uint32Array<ArrayBuffer>) {
   const logits = device().upload(raw, [1, raw.length], 'f32');
-  const state = { options: { ...OFF, ...options }, step: 0 };
+  const state = { options: { ...OFF, ...options }, cursor: cursorAt(0) };
   const details = sampleWithDetails(
     logits,
     history === undefined ? state : { ...state, history: device().upload(history, [raw.length], 'u32') },
@@ -50,7 +55,7 @@ async function draws(raw: Float32Array, options: Partial<SamplingOptions>, count
   const tokens = device().tensor([count], 'i32');
   for (let step = 0; step < count; step++) {
     device().tidy(() => {
-      const token = sampleToken(logits, { options: { ...OFF, ...options }, step });
+      const token = sampleToken(logits, { options: { ...OFF, ...options }, cursor: cursorAt(step) });
       device().copy(token, 0, tokens, step, 1);
     });
   }
@@ -270,7 +275,7 @@ describe('markTokens', () => {
     const history = device().clear(device().tensor([size], 'u32'));
     const options = { ...OFF, presencePenalty: 1e4 };
     const tokens = Array.from({ length: size }, (_, step) => {
-      const token = sampleToken(logits, { options, step, history });
+      const token = sampleToken(logits, { options, cursor: cursorAt(step), history });
       markTokens(history, token, GENERATED);
       return token;
     });
@@ -283,7 +288,7 @@ describe('refusals', () => {
   it('name what does not fit', () => {
     const logits = device().tensor([1, 8], 'f32');
     const sample = (options: Partial<SamplingOptions>, on = logits) =>
-      sampleToken(on, { options: { ...OFF, ...options }, step: 0 });
+      sampleToken(on, { options: { ...OFF, ...options }, cursor: cursorAt(0) });
     expect(() => sample({ repetitionPenalty: 2 })).toThrow('sample: penalties need a history');
     expect(() => sample({}, device().tensor([2, 8], 'f32'))).toThrow('sample: logits f32 [2,8]');
     for (const wrong of [

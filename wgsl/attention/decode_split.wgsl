@@ -1,17 +1,21 @@
 // Attention for one query (decoding), step 1 of 2: the keys are split over workgroups, so that a long cache is read by the whole GPU (Dao et al. 2023,
 // Flash-Decoding). Each workgroup attends to CHUNK keys for all the query heads that share a key head, so that every key and value is read once.
-// Operands: operands.wgsl with query_tokens = segments = 1. params.count: number of splits.
+// Operands: operands.wgsl with query_tokens = segments = 1.
+// cursor: u32, only with AT_CURSOR: the query sees the tokens that cursor[0] says were seen, and itself (kernels/cursor.ts); params.key_tokens is then no more
+// than the most it may be, and chunks beyond the last key end at once.
 // partial: f32 [splits, heads, DIM], unnormalised outputs. stats: f32 [splits, heads, 2]: maximum score and sum of exponentials.
-// One workgroup: one chunk of one key head (x: chunk, y: key head), 256 threads: 8 threads a key for the scores, then a pair of dims a thread for the output.
+// One workgroup: one chunk for GROUP query heads of one key head (x: chunk, y: group), 256 threads: 8 threads a key for the scores, then a pair of dims a thread for the output.
 #include "attention/operands.wgsl"
 
-const GROUP: u32 = 4u; // query heads of a key head
+const GROUP: u32 = 4u; // a divisor of the query heads of a key head
 const CHUNK: u32 = 64u;
+const AT_CURSOR: bool = false;
 const LANES: u32 = 8u;
 const THREADS: u32 = 256u;
 
 @group(0) @binding(3) var<storage, read_write> partial: array<f32>;
 @group(0) @binding(4) var<storage, read_write> stats: array<f32>;
+@group(0) @binding(5) var<storage, read> cursor: array<u32>;
 
 var<workgroup> query: array<f32, GROUP * DIM>;
 var<workgroup> lane_sums: array<f32, THREADS * GROUP>;
@@ -35,11 +39,19 @@ fn load_v_pair(token: u32, head: u32, d: u32) -> vec2<f32> {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) group: vec3<u32>) {
-  let g = group.y;
+  let head0 = group.y * GROUP;
+  let g = kv_head(head0);
   let key0 = group.x * CHUNK;
-  let keys = min(CHUNK, params.key_tokens - key0);
+  var key_tokens = params.key_tokens;
+  if AT_CURSOR {
+    key_tokens = cursor[0] + 1u;
+  }
+  if key0 >= key_tokens {
+    return;
+  }
+  let keys = min(CHUNK, key_tokens - key0);
   for (var i = thread; i < GROUP * DIM; i += THREADS) {
-    query[i] = load_q(0u, g * GROUP + i / DIM, i % DIM) * params.scale;
+    query[i] = load_q(0u, head0 + i / DIM, i % DIM) * params.scale;
   }
   workgroupBarrier();
 
@@ -94,7 +106,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
       }
     }
     for (var h = 0u; h < GROUP; h++) {
-      let at = (group.x * params.heads + g * GROUP + h) * DIM + d;
+      let at = (group.x * params.heads + head0 + h) * DIM + d;
       partial[at] = sums[h].x;
       partial[at + 1u] = sums[h].y;
     }
@@ -104,7 +116,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     for (var s = 0u; s < keys; s++) {
       sum += scores[thread * CHUNK + s];
     }
-    let at = (group.x * params.heads + g * GROUP + thread) * 2u;
+    let at = (group.x * params.heads + head0 + thread) * 2u;
     stats[at] = largest[thread];
     stats[at + 1u] = sum;
   }

@@ -13,6 +13,8 @@
 // weight, bias  [dim] f32; anything may be bound where the variant does not read them, and for the table
 // table         [tokens, BLOCKS * HALF] of (cos, sin), f32
 // target        f32 or f16 (OUT_F16; offset, strides and dim even then), laid out like input with its own offset and strides
+// cursor        u32: tokens seen, tokens drawn (kernels/cursor.ts). OUT_AT_CURSOR: target begins at the token seen next;
+//               TABLE_AT_CURSOR: the first token's row of the table is the number of tokens drawn
 // Everything is computed in f32. A workgroup takes 256 / LANES heads, one per group of lanes.
 // Sources: Su et al., RoFormer, 2021; the half-split pairing is GPT-NeoX's; Henry et al., Query-Key Normalization, 2020.
 #include "common/dtype.wgsl"
@@ -24,6 +26,8 @@ const HAS_BIAS: bool = false;
 const BLOCKS: u32 = 0u;
 const HALF: u32 = 1u;
 const OUT_F16: bool = false;
+const OUT_AT_CURSOR: bool = false;
+const TABLE_AT_CURSOR: bool = false;
 
 struct Params {
   tokens: u32,
@@ -44,6 +48,7 @@ struct Params {
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
 @group(0) @binding(3) var<storage, read> table: array<vec2<f32>>;
 @group(0) @binding(4) var<storage, read_write> target_words: array<u32>;
+@group(0) @binding(5) var<storage, read> cursor: array<u32>;
 
 struct Moments {
   mean: f32,
@@ -87,7 +92,11 @@ fn rotated(start: u32, token: u32, i: u32, m: Moments) -> f32 {
   if block >= BLOCKS {
     return u;
   }
-  let angle = table[(token * BLOCKS + block) * HALF + i % HALF];
+  var row = token;
+  if TABLE_AT_CURSOR {
+    row += cursor[1];
+  }
+  let angle = table[(row * BLOCKS + block) * HALF + i % HALF];
   if i % (2u * HALF) < HALF {
     return u * angle.x - normalised(start, i + HALF, m) * angle.y;
   }
@@ -105,7 +114,10 @@ fn main(
   let head = vector % params.heads;
   let lane = thread % LANES;
   let in_start = params.in_offset + token * params.in_token_stride + head * params.in_head_stride;
-  let out_start = params.out_offset + token * params.out_token_stride + head * params.out_head_stride;
+  var out_start = params.out_offset + token * params.out_token_stride + head * params.out_head_stride;
+  if OUT_AT_CURSOR {
+    out_start += cursor[0] * params.out_token_stride;
+  }
   // A group beyond the last head has no elements but takes part in the barriers.
   let count = select(0u, params.dim, token < params.tokens);
 

@@ -3,17 +3,20 @@
 // One workgroup: 16*ROWS*GRID_ROWS rows x 16*COLUMNS*GRID_COLUMNS columns; GRID_ROWS x GRID_COLUMNS subgroups, each with ROWS x COLUMNS matrices of 16x16.
 // K advances in steps of STEP. The operands of a step wait in workgroup memory while those of the next one travel from memory into registers. Tiles are
 // arrays of vec4: 16-byte stores, and the compiler sees the alignment that lets it load matrices 16 bytes a thread; one vec4 of padding a row spreads the banks.
+// What bought speed on the cards measured: two workgroups a processor, which share some 50 KB (hence STEP 32 at 128x128); matrices of 64x64 a subgroup, since
+// reads of workgroup memory are the next limit; loads that stay where they are written (below); stores free of bank conflicts (PAIRED).
 enable chromium_experimental_subgroup_matrix;
 enable f16;
 enable subgroups;
 #include "matmul/epilogue.wgsl"
 
 const W_DTYPE: u32 = 0u;
-const ROWS: u32 = 2u;
+const ROWS: u32 = 4u;
 const COLUMNS: u32 = 4u;
-const GRID_ROWS: u32 = 4u;
+const GRID_ROWS: u32 = 2u;
 const GRID_COLUMNS: u32 = 2u;
-const STEP: u32 = 64u;
+const STEP: u32 = 32u;
+const TAIL: bool = true; // K is no multiple of STEP
 const SUBGROUP: u32 = 32u;
 // Workgroups of this many row tiles walk together through the columns, so that what they read stays in the cache.
 const PANEL: u32 = 8u;
@@ -26,52 +29,45 @@ const STRIDE: u32 = QUADS + 1u;
 const KSTEPS: u32 = STEP / 16u;
 const X_LOADS: u32 = TILE_ROWS * QUADS / THREADS;
 const W_LOADS: u32 = TILE_COLUMNS * QUADS / THREADS;
+const W_START: u32 = TILE_ROWS * STRIDE; // where w's tile begins behind x's
+// Rows of 4 vec4: eight threads that store together take rows r and r + 4, which fall on different banks.
+const PAIRED: bool = QUADS == 4u;
+const RESULT_STRIDE: u32 = 5u; // vec4s of a row of a 16x16 result on its way through the epilogue
+const RESULT: u32 = 16u * RESULT_STRIDE;
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;
 
-var<workgroup> x_tile: array<vec4<u32>, TILE_ROWS * STRIDE>;
-var<workgroup> w_tile: array<vec4<u32>, TILE_COLUMNS * STRIDE>;
-// Each subgroup's place for a row of its result matrices on their way through the epilogue.
-var<workgroup> results: array<f32, GRID_ROWS * GRID_COLUMNS * 16 * 16>;
+// The tiles of x and w; at the end each subgroup's place for a result.
+var<workgroup> tile: array<vec4<u32>, max((TILE_ROWS + TILE_COLUMNS) * STRIDE, GRID_ROWS * GRID_COLUMNS * RESULT)>;
 
-struct WideWeights {
-  low: vec4<u32>,
-  high: vec4<u32>, // only for f32
+// Eight weights; `more` holds the second half of them if they are f32.
+struct Weights {
+  words: vec4<u32>,
+  more: vec4<u32>,
 }
 
-fn load_x(row: u32, k: u32) -> vec4<u32> {
-  if k >= params.K {
-    return vec4<u32>();
-  }
-  return x[(min(row, params.M - 1u) * params.K + k) >> 3u];
-}
-
-fn load_w(n: u32, k: u32) -> WideWeights {
-  if k >= params.K {
-    return WideWeights(vec4<u32>(), vec4<u32>());
-  }
-  let i = min(n, params.N - 1u) * params.K + k;
+fn load_w(quad: u32) -> Weights {
   if W_DTYPE == DTYPE_F32 {
-    return WideWeights(w[i >> 2u], w[(i >> 2u) + 1u]);
+    return Weights(w[2u * quad], w[2u * quad + 1u]);
   }
-  return WideWeights(w[i >> 3u], vec4<u32>());
+  return Weights(w[quad], vec4<u32>());
 }
 
-fn to_f16(raw: WideWeights) -> vec4<u32> {
+fn to_f16(raw: Weights) -> vec4<u32> {
   if W_DTYPE == DTYPE_F16 {
-    return raw.low;
+    return raw.words;
   }
   if W_DTYPE == DTYPE_F32 {
-    let a = bitcast<vec4<f32>>(raw.low);
-    let b = bitcast<vec4<f32>>(raw.high);
+    let a = bitcast<vec4<f32>>(raw.words);
+    let b = bitcast<vec4<f32>>(raw.more);
     return vec4<u32>(pack2x16float(a.xy), pack2x16float(a.zw), pack2x16float(b.xy), pack2x16float(b.zw));
   }
   return vec4<u32>(
-    pack2x16float(widen_pair(raw.low.x, DTYPE_BF16)),
-    pack2x16float(widen_pair(raw.low.y, DTYPE_BF16)),
-    pack2x16float(widen_pair(raw.low.z, DTYPE_BF16)),
-    pack2x16float(widen_pair(raw.low.w, DTYPE_BF16)),
+    pack2x16float(widen_pair(raw.words.x, DTYPE_BF16)),
+    pack2x16float(widen_pair(raw.words.y, DTYPE_BF16)),
+    pack2x16float(widen_pair(raw.words.z, DTYPE_BF16)),
+    pack2x16float(widen_pair(raw.words.w, DTYPE_BF16)),
   );
 }
 
@@ -86,13 +82,13 @@ fn main(
   // Panels: group.x counts tiles of the whole result.
   let row_tiles = (params.M + TILE_ROWS - 1u) / TILE_ROWS;
   let column_tiles = (params.N + TILE_COLUMNS - 1u) / TILE_COLUMNS;
-  let tile = group.y * groups.x + group.x;
-  if tile >= row_tiles * column_tiles {
+  let index = group.y * groups.x + group.x;
+  if index >= row_tiles * column_tiles {
     return;
   }
-  let panel = tile / (PANEL * column_tiles);
+  let panel = index / (PANEL * column_tiles);
   let panel_rows = min(PANEL, row_tiles - panel * PANEL);
-  let within = tile % (PANEL * column_tiles);
+  let within = index % (PANEL * column_tiles);
   let row0 = (panel * PANEL + within % panel_rows) * TILE_ROWS;
   let column0 = (within / panel_rows) * TILE_COLUMNS;
 
@@ -104,54 +100,74 @@ fn main(
   var sum_$r_$c = subgroup_matrix_result<f32, 16, 16>();
 #end
 #end
+  // Where this thread's pieces lie in memory and in the tiles. Rows and columns of K beyond the end repeat the last ones.
+  let row_quads = params.K / 8u;
+  let spread = (thread / 32u) * 8u + ((thread / 4u) % 2u) * 4u + (thread % 32u) / 8u;
+  let quad = thread % QUADS;
+  let first_row = select(thread / QUADS, spread, PAIRED);
+  let first_quad = min(quad, row_quads - 1u);
 #repeat i X_LOADS
-  let x_at_$i = thread + $iu * THREADS;
-  var x_next_$i = load_x(row0 + x_at_$i / QUADS, (x_at_$i % QUADS) * 8u);
+  let x_row_$i = first_row + $iu * (THREADS / QUADS);
+  let x_base_$i = min(row0 + x_row_$i, params.M - 1u) * row_quads;
+  let x_place_$i = x_row_$i * STRIDE + quad;
+  var x_next_$i = x[x_base_$i + first_quad];
 #end
 #repeat i W_LOADS
-  let w_at_$i = thread + $iu * THREADS;
-  var w_next_$i = load_w(column0 + w_at_$i / QUADS, (w_at_$i % QUADS) * 8u);
+  let w_row_$i = first_row + $iu * (THREADS / QUADS);
+  let w_base_$i = min(column0 + w_row_$i, params.N - 1u) * row_quads;
+  let w_place_$i = W_START + w_row_$i * STRIDE + quad;
+  var w_next_$i = load_w(w_base_$i + first_quad);
 #end
 
-  for (var k0 = 0u; k0 < params.K; k0 += STEP) {
+  // A step that the compiler cannot know (params.never is 0) keeps it from writing the loop out, which costs the registers of a second workgroup.
+  for (var k0 = 0u; k0 < row_quads; k0 += QUADS + params.never) {
 #repeat i X_LOADS
-    x_tile[(x_at_$i / QUADS) * STRIDE + x_at_$i % QUADS] = x_next_$i;
+    tile[x_place_$i] = select(x_next_$i, vec4<u32>(), TAIL && k0 + quad >= row_quads);
 #end
 #repeat i W_LOADS
-    w_tile[(w_at_$i / QUADS) * STRIDE + w_at_$i % QUADS] = to_f16(w_next_$i);
+    tile[w_place_$i] = to_f16(w_next_$i);
 #end
-    workgroupBarrier();
-    if k0 + STEP < params.K {
+    let next = min(k0 + QUADS + quad, row_quads - 1u);
 #repeat i X_LOADS
-      x_next_$i = load_x(row0 + x_at_$i / QUADS, k0 + STEP + (x_at_$i % QUADS) * 8u);
+    x_next_$i = x[x_base_$i + next];
 #end
 #repeat i W_LOADS
-      w_next_$i = load_w(column0 + w_at_$i / QUADS, k0 + STEP + (w_at_$i % QUADS) * 8u);
+    w_next_$i = load_w(w_base_$i + next);
+#end
+    // Never runs. Its use of what was loaded keeps the compiler from moving the loads down to their use, where they would be waited for.
+    for (var i = 0u; i < params.never; i++) {
+#repeat i X_LOADS
+      out[i + $iu] = x_next_$i.x;
+#end
+#repeat i W_LOADS
+      out[i + $iu] = w_next_$i.words.x ^ w_next_$i.more.x;
 #end
     }
+    workgroupBarrier();
 #repeat k KSTEPS
 #repeat r ROWS
-      let left_$k_$r = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&x_tile, (subgroup_row + $ru * 16u) * STRIDE + $ku * 2u, STRIDE);
+    let left_$k_$r = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&tile, (subgroup_row + $ru * 16u) * STRIDE + $ku * 2u, STRIDE);
 #end
 #repeat c COLUMNS
-      let right_$k_$c = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&w_tile, (subgroup_column + $cu * 16u) * STRIDE + $ku * 2u, STRIDE);
+    let right_$k_$c = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&tile, W_START + (subgroup_column + $cu * 16u) * STRIDE + $ku * 2u, STRIDE);
 #repeat r ROWS
-      sum_$r_$c = subgroupMatrixMultiplyAccumulate(left_$k_$r, right_$k_$c, sum_$r_$c);
+    sum_$r_$c = subgroupMatrixMultiplyAccumulate(left_$k_$r, right_$k_$c, sum_$r_$c);
 #end
 #end
 #end
     workgroupBarrier();
   }
 
-  let place = subgroup * 256u;
+  let place = subgroup * RESULT;
 #repeat r ROWS
 #repeat c COLUMNS
-  subgroupMatrixStore<row_major>(&results, place, sum_$r_$c, 16u);
+  subgroupMatrixStore<row_major>(&tile, place, sum_$r_$c, RESULT_STRIDE);
   workgroupBarrier();
   for (var e = lane * 2u; e < 256u; e += SUBGROUP * 2u) {
     let row = row0 + subgroup_row + $ru * 16u + e / 16u;
     let column = column0 + subgroup_column + $cu * 16u + e % 16u;
-    store_pair(row, column, results[place + e], results[place + e + 1u]);
+    let at = place + (e / 16u) * RESULT_STRIDE + (e % 16u) / 4u;
+    store_pair(row, column, bitcast<f32>(tile[at][e % 4u]), bitcast<f32>(tile[at][e % 4u + 1u]));
   }
   workgroupBarrier();
 #end

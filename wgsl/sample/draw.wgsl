@@ -5,7 +5,8 @@
 //   candidates: [workgroups, 2] u32: each workgroup's best (order_key of the score, token); argmax/merge.wgsl finishes
 //   threshold:  [1] u32: the smallest kept key
 // Kept is what the searches' last step left, and min-p: a probability of at least e^`min_log` of the largest one.
-// u comes from a hash of (seed, step, token), so a seed gives one text: pcg4d of Jarzynski, Olano, "Hash Functions for GPU Rendering",
+//   cursor:     [2] u32: tokens seen, tokens drawn (kernels/cursor.ts)
+// u comes from a hash of (seed, number of the draw, token), so a seed gives one text: pcg4d of Jarzynski, Olano, "Hash Functions for GPU Rendering",
 // JCGT 2020. One workgroup looks at 4096 tokens.
 #include "sample/state.wgsl"
 
@@ -16,12 +17,12 @@ struct Params {
   min_log: f32,
   seed_low: u32,
   seed_high: u32,
-  draw: u32,
 }
 
 @group(0) @binding(0) var<storage, read> keys: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read_write> candidates: array<vec2<u32>>;
 @group(0) @binding(3) var<storage, read_write> threshold: array<u32>;
+@group(0) @binding(4) var<storage, read> cursor: array<u32>;
 
 fn pcg4d(seed: vec4<u32>) -> vec4<u32> {
   var v = seed * 1664525u + 1013904223u;
@@ -75,7 +76,7 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
           if value < largest - 103.0 * params.temperature {
             continue; // out of reach of any g
           }
-          let noise = gumbel(pcg4d(vec4<u32>(params.seed_low, params.seed_high, params.draw, token)).x);
+          let noise = gumbel(pcg4d(vec4<u32>(params.seed_low, params.seed_high, cursor[1], token)).x);
           score = order_key(bitcast<u32>((value - largest) / params.temperature + noise));
         }
         best = larger(best, vec2<u32>(score, token));

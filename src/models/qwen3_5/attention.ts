@@ -6,7 +6,7 @@ import { type InputNorm, linear } from '../../kernels/matmul.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
-import type { KeyValueState } from './cache.ts';
+import type { KeyValueState, Place } from './cache.ts';
 import type { Qwen35TextConfig } from './config.ts';
 
 /**
@@ -39,16 +39,20 @@ export class GatedAttention {
   }
 
   /**
-   * @param h f32 [T, hidden_size], the tokens at positions `start` .. `start + T` of the sequence
+   * @param h f32 [T, hidden_size]
    * @param state receives their keys and values
+   * @param at how many tokens of the sequence came before, or for one token where the GPU finds that out
    * @param residual [T, hidden_size] f32, added to the result
    */
-  forward(h: Tensor, norm: InputNorm, rope: Rope, state: KeyValueState, start: number, residual?: Tensor): Tensor {
+  forward(h: Tensor, norm: InputNorm, rope: Rope, state: KeyValueState, at: number | Place, residual?: Tensor): Tensor {
     const { num_attention_heads: H, num_key_value_heads: G, head_dim: D, rms_norm_eps: eps } = this.config;
     const { device } = h;
     const tokens = h.dim(0);
     const { operand } = this.precision;
-    const total = start + tokens;
+    const { cursor, start, total } =
+      typeof at === 'number'
+        ? { cursor: undefined, start: at, total: at + tokens }
+        : { cursor: at.cursor, start: 0, total: at.reach };
 
     const qkv = linear(h, this.qkv_proj, { norm });
     const tokenStride = qkv.dim(1);
@@ -60,12 +64,20 @@ export class GatedAttention {
     const q = heads(device.tensor([tokens, H, D], operand), { tokens, heads: H, dim: D, tokenStride: H * D });
     const slot = { tokens, heads: G, dim: D, tokenStride: G * D, offset: start * G * D };
     headNormRope(query, q, { norm: { kind: 'rms', weight: this.q_norm, eps, weightOffset: 1 }, rope });
-    headNormRope(key, heads(state.k, slot), { norm: { kind: 'rms', weight: this.k_norm, eps, weightOffset: 1 }, rope });
-    headNormRope(value, heads(state.v, slot), {});
+    headNormRope(key, heads(state.k, slot), {
+      norm: { kind: 'rms', weight: this.k_norm, eps, weightOffset: 1 },
+      rope,
+      cursor,
+    });
+    headNormRope(value, heads(state.v, slot), { cursor });
 
     const seen = { tokens: total, heads: G, dim: D, tokenStride: G * D };
     const variant = this.precision.attention;
-    const a = attention(q, heads(state.k, seen), heads(state.v, seen), { causal: true, ...(variant && { variant }) });
+    const a = attention(q, heads(state.k, seen), heads(state.v, seen), {
+      causal: true,
+      cursor,
+      ...(variant && { variant }),
+    });
     const gated = sigmoidGate(a.reshape(tokens, H, D), gate, operand);
     return linear(gated, this.o_proj, residual === undefined ? {} : { residual });
   }

@@ -15,6 +15,14 @@ export interface DeltaState {
   readonly recurrent: Tensor;
 }
 
+/** Where a decoding step that is recorded once and replayed finds its place in the sequence. */
+export interface Place {
+  /** Tokens seen and drawn, on the GPU (kernels/cursor.ts). */
+  readonly cursor: Tensor;
+  /** Most tokens of the cache that a replay may attend to. */
+  readonly reach: number;
+}
+
 /** What one sequence carries from token to token (spec qwen3_5_text.md section 7). */
 export class Cache {
   /** Tokens seen so far. */

@@ -1,9 +1,9 @@
 import { InputError } from '../../io/errors.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { Cache } from './cache.ts';
+import { Decoder } from './decoder.ts';
 import type { ModelInput, Phase } from './input.ts';
-import { type LanguageModel, rotaryAngles } from './model.ts';
-import { rotaryTable } from './positions.ts';
+import type { LanguageModel } from './model.ts';
 import { Sampler, type Sampling } from './sampler.ts';
 
 /** How to continue a prompt. */
@@ -44,7 +44,7 @@ export async function* generate(
   input: ModelInput,
   options: GenerateOptions,
 ): AsyncGenerator<number, FinishReason> {
-  const { device, config, text } = model;
+  const { device, config } = model;
   const { signal, onPhase } = options;
   const promptLength = input.inputIds.length;
   const context = config.text.max_position_embeddings;
@@ -55,19 +55,16 @@ export async function* generate(
   const depth = options.stepsInFlight ?? (device.opened.isSoftware ? SOFTWARE_STEPS_IN_FLIGHT : STEPS_IN_FLIGHT);
   const cache = new Cache(device, config.text, model.precision, promptLength + steps + depth);
   const sampler = new Sampler(device, config.text.vocab_size, input.inputIds, options.sampling);
-  const angles = rotaryAngles(config);
-  const positions = new Int32Array(3 * (steps + depth));
-  for (let i = 0; i < positions.length; i++) positions[i] = promptLength + input.ropeDelta + (i % (steps + depth));
-  const tables = device.upload(rotaryTable(positions, config.text), [steps + depth, angles, 2], 'f32', true);
-  const table = device.persistent([1, angles, 2], 'f32');
   const inFlight: Promise<Int32Array>[] = [];
-  let token: Tensor | undefined;
+  let decoder: Decoder | undefined;
 
   try {
     const normed = await model.prefill(input, cache, { onPhase });
-    token = device.tidy(() => sampler.choose(text.logits(lastRow(normed)), 0));
+    decoder = new Decoder(model, cache, sampler, { position: promptLength + input.ropeDelta, steps: steps + depth });
+    const first = decoder;
+    device.tidy(() => first.begin(lastRow(normed)));
     device.dispose(normed);
-    inFlight.push(device.readInt32(token));
+    inFlight.push(device.readInt32(decoder.token));
 
     for (let produced = 0; produced < steps; produced++) {
       const id = (await inFlight.shift()!)[0]!;
@@ -76,19 +73,15 @@ export async function* generate(
       if (options.stopTokens.includes(id)) return 'stop';
       if (signal?.aborted) return 'interrupted';
       for (let step = produced + inFlight.length + 1; step < steps && inFlight.length < depth; step++) {
-        device.copy(tables, (step - 1) * 2 * angles, table, 0, 2 * angles);
-        const previous: Tensor = token;
-        token = device.tidy(() => sampler.choose(text.logits(text.forward(text.embed(previous), table, cache)), step));
-        device.dispose(previous);
-        inFlight.push(device.readInt32(token));
+        decoder.step();
+        inFlight.push(device.readInt32(decoder.token));
       }
     }
     return 'length';
   } finally {
     await Promise.allSettled(inFlight);
-    if (token !== undefined) device.dispose(token);
+    decoder?.destroy();
     sampler.destroy();
-    for (const tensor of [tables, table]) device.destroyTensor(tensor);
     cache.destroy();
   }
 }

@@ -22,11 +22,11 @@ export class Sampler {
     this.#history = history;
   }
 
-  /** The token after these logits, f32 [1, V]; `step` counts the draws. @returns i32 [1] */
-  choose(logits: Tensor, step: number): Tensor {
+  /** The token after these logits, f32 [1, V]; `cursor` counts the draws (kernels/cursor.ts). @returns i32 [1] */
+  choose(logits: Tensor, cursor: Tensor): Tensor {
     if (this.options === undefined) return argmax(logits);
     const history = this.#history;
-    const token = sampleToken(logits, { options: this.options, step, ...(history && { history }) });
+    const token = sampleToken(logits, { options: this.options, cursor, ...(history && { history }) });
     if (history !== undefined) markTokens(history, token, GENERATED);
     return token;
   }

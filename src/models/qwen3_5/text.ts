@@ -7,7 +7,7 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import type { Observe, Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
 import { GatedAttention } from './attention.ts';
-import type { Cache, DeltaState, KeyValueState } from './cache.ts';
+import type { Cache, DeltaState, KeyValueState, Place } from './cache.ts';
 import { type Qwen35TextConfig, rotaryDim } from './config.ts';
 import { GatedDeltaNet } from './delta_net.ts';
 
@@ -40,6 +40,8 @@ export class MLP {
 export interface ForwardState {
   readonly rope: Rope;
   readonly cache: Cache;
+  /** How many tokens came before, or where the GPU finds that out. */
+  readonly at: number | Place;
   readonly observe?: Observe | undefined;
 }
 
@@ -83,11 +85,11 @@ export class DecoderLayer {
     return add(h, mixer);
   }
 
-  #mix(h: Tensor, { rope, cache }: ForwardState, residual?: Tensor): Tensor {
+  #mix(h: Tensor, { rope, cache, at }: ForwardState, residual?: Tensor): Tensor {
     const state = cache.layers[this.index]!;
     return this.mixer instanceof GatedDeltaNet
       ? this.mixer.forward(h, this.input_layernorm, state as DeltaState, residual)
-      : this.mixer.forward(h, this.input_layernorm, rope, state as KeyValueState, cache.length, residual);
+      : this.mixer.forward(h, this.input_layernorm, rope, state as KeyValueState, at, residual);
   }
 }
 
@@ -123,31 +125,37 @@ export class TextModel {
   }
 
   /**
-   * Runs the decoder over the next T tokens of a sequence and advances its cache.
+   * Runs the decoder over the next T tokens of a sequence and advances its cache. With `place`, which takes T = 1, positions come from the GPU instead, so
+   * that what is recorded can be replayed for every later token; advancing is then left to the caller.
    * @param h f32 [T, hidden_size]
-   * @param table rotary angles of these tokens, f32 [T, rotary / 2, 2]
+   * @param table rotary angles of these tokens, f32 [T, rotary / 2, 2]; with `place` of every token that may be drawn
    * @returns f32 [T, hidden_size] after the final norm
    */
   forward(
     h: Tensor,
     table: Tensor,
     cache: Cache,
-    { afterLayer, observe }: { afterLayer?: AfterLayer | undefined; observe?: Observe | undefined } = {},
+    {
+      afterLayer,
+      observe,
+      place,
+    }: { afterLayer?: AfterLayer | undefined; observe?: Observe | undefined; place?: Place } = {},
   ): Tensor {
     const { device } = h;
-    const rope = { table, half: rotaryDim(this.config) / 2, blocks: 1 };
+    const rope = { table, half: rotaryDim(this.config) / 2, blocks: 1, cursor: place?.cursor };
+    const at = place ?? cache.length;
     let hidden = h;
     for (const layer of this.layers) {
       const input = hidden;
       hidden = device.tidy(() => {
-        const output = layer.forward(input, { rope, cache, observe });
+        const output = layer.forward(input, { rope, cache, at, observe });
         const fused = afterLayer?.(layer.index, output) ?? output;
         observe?.(`layer.${layer.index}.hidden`, fused);
         return fused;
       });
       if (input !== h) device.dispose(input);
     }
-    cache.length += h.dim(0);
+    if (place === undefined) cache.length += h.dim(0);
     const normed = rmsNorm(hidden, this.norm, { eps: this.config.rms_norm_eps, weightOffset: 1 });
     if (hidden !== h) device.dispose(hidden);
     return normed;

@@ -1,4 +1,5 @@
-// Reads `count` vectors of 16 bytes, so that a cache smaller than the buffer holds nothing else afterwards, and no lines that must be written back.
+// Reads `count` vectors of 16 bytes: the highest bandwidth of a kernel that only reads. Of a buffer larger than the cache it also empties the latter of anything else,
+// without leaving lines that must be written back.
 // One workgroup reads 1024 consecutive vectors. `out` [1] is written only where a hash hits one value, so that the reads cannot be left out.
 #include "common/grid.wgsl"
 

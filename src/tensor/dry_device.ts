@@ -1,5 +1,6 @@
-import { Device, type Dispatch } from '../tensor/device.ts';
-import type { OpenedGpu } from '../tensor/gpu.ts';
+import { Device, type Dispatch, workOf } from './device.ts';
+import type { OpenedGpu } from './gpu.ts';
+import { totalWork, type Work } from './work.ts';
 
 /** Nothing that is asked of it happens; buffers have no memory. */
 function emptyGpu(limits: GPUSupportedLimits): GPUDevice {
@@ -23,21 +24,23 @@ function emptyGpu(limits: GPUSupportedLimits): GPUDevice {
  * chooses and, in `memory.peak`, how much GPU memory it takes, without having either.
  */
 export class DryDevice extends Device {
-  /** Paths of the kernels that were recorded since `takeKernels`. */
-  #kernels = new Set<string>();
+  #dispatches: Dispatch[] = [];
 
   constructor(opened: OpenedGpu) {
     super({ ...opened, device: emptyGpu(opened.device.limits) });
   }
 
   override run(dispatch: Dispatch): void {
-    this.#kernels.add(dispatch.kernel);
+    this.#dispatches.push(dispatch);
   }
 
-  /** The kernels recorded since the last call. */
-  takeKernels(): string[] {
-    const kernels = [...this.#kernels];
-    this.#kernels.clear();
-    return kernels;
+  /** Forgets what was recorded. @returns the paths of its kernels, each once, and its work */
+  take(): { kernels: string[]; work: Work } {
+    const dispatches = this.#dispatches;
+    this.#dispatches = [];
+    return {
+      kernels: [...new Set(dispatches.map(({ kernel }) => kernel))],
+      work: totalWork(dispatches.map(workOf)),
+    };
   }
 }

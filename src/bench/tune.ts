@@ -1,0 +1,122 @@
+import { tileFor, tunables } from '../kernels/tuning.ts';
+import type { Device, Tile } from '../tensor/device.ts';
+import { type KernelBench, SkippedBench } from './kernel_bench.ts';
+import { measure, measureError } from './measure.ts';
+
+/** The benchmarks that tell how good the tiles of a tunable are: a kernel's variant at the shapes that it is asked for. */
+export interface Probe {
+  readonly name: string;
+  readonly variant: string;
+  readonly shapes: readonly string[];
+}
+
+/** By the name of the tunable. */
+export const PROBES: Readonly<Record<string, Probe>> = {
+  'matmul/subgroup_matrix large': matmulProbe('subgroup_matrix', ['2048x18432x2560', '4096x4096x4096']),
+  'matmul/subgroup_matrix small': matmulProbe('subgroup_matrix', ['512x2560x9216', '512x2560x4096']),
+  'matmul/register': matmulProbe('register', ['512x18432x2560', '4096x4096x4096']),
+  'matmul/matvec wide': matmulProbe('matvec', ['1x18432x2560', '1x12352x2560', '1x248320x2560']),
+  'matmul/matvec narrow': matmulProbe('matvec', ['1x2560x9216', '1x2560x4096']),
+  'attention/flash_matrix': attentionProbe('flash_matrix', ['8192x8192, 16/16 heads of 64']),
+  'attention/decode long': attentionProbe('decode', ['1x32768, 16/4 heads of 256, causal']),
+};
+
+function matmulProbe(variant: string, sizes: readonly string[]): Probe {
+  return { name: 'matmul', variant, shapes: sizes.map((size) => `${size} bf16 weights`) };
+}
+
+function attentionProbe(variant: string, shapes: readonly string[]): Probe {
+  return { name: 'attention', variant, shapes };
+}
+
+/** How a tile did. */
+export interface Trial {
+  readonly tunable: string;
+  readonly tile: Tile;
+  /** Sum over the probe's shapes; absent if it could not run. */
+  readonly milliseconds?: number;
+  readonly note?: string;
+}
+
+/** What to tune, and who is told. */
+export interface TuneOptions {
+  /** Opens the GPU without stored choices: again after a tile failed. */
+  readonly open: () => Promise<Device>;
+  /** Bound on the measuring time of one shape with one tile. */
+  readonly seconds: number;
+  readonly signal: AbortSignal;
+  readonly onTrial: (trial: Trial) => void;
+  /** Called after the last trial of a tunable. */
+  readonly onChoice: (tunable: string, chosen: Tile, gain: number) => void;
+}
+
+/** A tile whose results are further from the twin's than any rounding is wrong, not fast. */
+const LARGEST_ERROR = 0.02;
+/** A tile must be this much faster than the kernel's own choice to replace it. */
+const LEAST_GAIN = 0.02;
+
+/** The benchmarks of a probe. */
+export function probeBenches(benches: readonly KernelBench[], { name, variant, shapes }: Probe): KernelBench[] {
+  return benches.filter((b) => b.name === name && b.variant === variant && shapes.includes(b.shape));
+}
+
+/** Times the probe with the tile that the device holds; a software adapter at the reduced shapes. */
+async function time(device: Device, probe: readonly KernelBench[], seconds: number): Promise<number> {
+  const error = (await measureError(device, probe[0]!)).error!;
+  if (!(error < LARGEST_ERROR)) throw new Error(`wrong results: ${error.toExponential(1)} from the CPU twin's`);
+  let sum = 0;
+  for (const bench of probe) {
+    const { milliseconds } = await measure(device, bench, { seconds, isReduced: device.opened.isSoftware });
+    sum += milliseconds!;
+  }
+  return sum;
+}
+
+/**
+ * Times the candidates of every tunable that this device can run. @returns the tiles that beat the kernels' own choices; those of tunables that were not
+ * reached are left out
+ */
+export async function tune(benches: readonly KernelBench[], options: TuneOptions): Promise<Map<string, Tile>> {
+  const chosen = new Map<string, Tile>();
+  let device = await options.open();
+  try {
+    for (const tunable of tunables()) {
+      const probe = probeBenches(benches, PROBES[tunable.name]!);
+      const trials: Trial[] = [];
+      for (const tile of tunable.candidates) {
+        if (options.signal.aborted) return chosen;
+        device.tuning.set(tunable.name, tile);
+        let trial: Trial = { tunable: tunable.name, tile };
+        try {
+          trial = { ...trial, milliseconds: await time(device, probe, options.seconds) };
+        } catch (error) {
+          trial = { ...trial, note: (error as Error).message.split('\n')[0]! };
+          if (!(error instanceof SkippedBench)) {
+            device.destroy(); // a failed device reports its first error for ever
+            device = await options.open();
+          }
+        }
+        trials.push(trial);
+        options.onTrial(trial);
+      }
+      device.tuning.delete(tunable.name);
+      const best = bestTrial(trials, tileFor(device, tunable));
+      if (best === undefined) continue;
+      options.onChoice(tunable.name, best.tile, best.gain);
+      if (best.gain > 0) chosen.set(tunable.name, best.tile);
+    }
+    return chosen;
+  } finally {
+    device.destroy();
+  }
+}
+
+/** The fastest trial, unless `own` is as good; its gain is the part of own's time that it saves. */
+function bestTrial(trials: readonly Trial[], own: Tile): { tile: Tile; gain: number } | undefined {
+  const timed = trials.filter(({ milliseconds }) => milliseconds !== undefined);
+  if (timed.length === 0) return undefined;
+  const best = timed.reduce((a, b) => (b.milliseconds! < a.milliseconds! ? b : a));
+  const before = timed.find(({ tile }) => tile === own)?.milliseconds;
+  const gain = before === undefined ? 1 : 1 - best.milliseconds! / before;
+  return gain > LEAST_GAIN ? { tile: best.tile, gain } : { tile: own, gain: 0 };
+}

@@ -1,0 +1,36 @@
+import { Float16Array } from '@petamoriken/float16';
+import { KernelError } from '../tensor/errors.ts';
+import type { Tensor } from '../tensor/tensor.ts';
+
+/** A tensor's values, widened to f32 where they are floats. */
+export async function floatValues(tensor: Tensor): Promise<Float32Array<ArrayBuffer>> {
+  const { buffer } = await tensor.device.readBytes(tensor);
+  switch (tensor.dtype) {
+    case 'f32':
+      return new Float32Array(buffer);
+    case 'f16':
+      return Float32Array.from(new Float16Array(buffer));
+    case 'bf16':
+      return new Float32Array(Uint32Array.from(new Uint16Array(buffer), (half) => half << 16).buffer);
+    default:
+      throw new KernelError(`a tensor of ${tensor.dtype} was read as floats`);
+  }
+}
+
+/** A tensor's values, whatever its dtype. */
+export async function anyValues(tensor: Tensor): Promise<ArrayLike<number>> {
+  const { device, dtype } = tensor;
+  return dtype === 'i32' || dtype === 'u32' ? device.readInt32(tensor) : floatValues(tensor);
+}
+
+/** ||actual - expected|| / ||expected||; infinite where one has numbers that the other has not. */
+export function relativeL2(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
+  if (actual.length !== expected.length)
+    throw new KernelError(`${actual.length} values for ${expected.length} expected`);
+  let [error, norm] = [0, 0];
+  for (let i = 0; i < expected.length; i++) {
+    error += (actual[i]! - expected[i]!) ** 2;
+    norm += expected[i]! ** 2;
+  }
+  return Number.isNaN(error) ? Number.POSITIVE_INFINITY : Math.sqrt(error / Math.max(norm, Number.MIN_VALUE));
+}

@@ -1,0 +1,56 @@
+import type { DtypeName } from '../models/precision.ts';
+import type { PredictPhase } from '../models/vggt/predictions.ts';
+import { VGGT } from '../models/vggt/vggt.ts';
+import type { LoadProgress } from '../models/weights.ts';
+import type { Device } from '../tensor/device.ts';
+import { aggregatorWork, framesShape, noiseFrames } from './frames_work.ts';
+import type { BenchedModel, ModelSizes, ModelWork } from './model_work.ts';
+
+/** What a SpatialStack reads of VGGT. */
+const LAYERS = [11, 17, 23];
+const RUNS = 3;
+
+/** A head on some frames, results read back: the time of its phase in a whole prediction. */
+function headWork(vggt: VGGT, head: 'camera' | 'depth' | 'point', frames: number): ModelWork {
+  const { patch_size } = vggt.config;
+  const { height, width } = noiseFrames(0, patch_size);
+  const predict = (onPhase?: (phase: PredictPhase) => void) =>
+    vggt.predict(noiseFrames(frames, patch_size), { heads: [head], ...(onPhase && { onPhase }) });
+  return {
+    name: `${head} head`,
+    shape: framesShape({ frames, height, width }),
+    units: { count: frames, unit: 'frames' },
+    prepare: async () => ({ run: async () => void (await predict()), release: () => undefined }),
+    time: async () => {
+      const times: number[] = [];
+      for (let i = 0; i <= RUNS; i++) {
+        let start = 0;
+        await predict(() => {
+          start = performance.now(); // the last phase is the head's
+        });
+        times.push(performance.now() - start);
+      }
+      return Math.min(...times.slice(1));
+    },
+  };
+}
+
+/** Loads a VGGT. @throws InputError, DeviceError */
+export async function loadVggt(
+  device: Device,
+  path: string,
+  dtype: DtypeName,
+  { frames }: ModelSizes,
+  onProgress: LoadProgress,
+): Promise<BenchedModel> {
+  const vggt = await VGGT.load(device, path, { dtype, onProgress });
+  const { depth, patch_size } = vggt.config;
+  const inside = LAYERS.filter((layer) => layer < depth);
+  const layers = inside.length > 0 ? inside : [-1];
+  const heads = (['camera', 'depth', 'point'] as const).filter((head) => vggt.heads.includes(head));
+  const works = frames.flatMap((count) => [
+    aggregatorWork(device, vggt.aggregator, layers, count, patch_size),
+    ...heads.map((head) => headWork(vggt, head, count)),
+  ]);
+  return { kind: 'vggt', works, close: async () => vggt.close() };
+}
