@@ -4,6 +4,7 @@ import { Command, CommanderError } from 'commander';
 import { InputError } from '../io/errors.ts';
 import { DeviceError } from '../tensor/errors.ts';
 import { addBenchCommand } from './bench.ts';
+import { addEvalCommand } from './eval.ts';
 import { addInferCommand } from './infer.ts';
 import { addInfoCommand } from './info.ts';
 import { addVerifyCommand } from './verify.ts';
@@ -29,6 +30,7 @@ function commandLine(exit: (code: number) => void): Command {
     .configureOutput({ outputError: () => undefined });
   addInferCommand(program, exit);
   addVggtCommand(program, exit);
+  addEvalCommand(program, exit);
   addVerifyCommand(program, exit);
   addInfoCommand(program, exit);
   addBenchCommand(program, exit);

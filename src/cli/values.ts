@@ -61,6 +61,17 @@ export function nonEmpty(flag: string, what: string): Parser<string> {
   };
 }
 
+/** A whole number of things from 1, or a share of them between 0 and 1. */
+export function shareOrCount(flag: string): Parser<number> {
+  return (text) => {
+    const value = /^\d*\.?\d+$/.test(text) ? Number(text) : Number.NaN;
+    if (!(value > 0 && (value < 1 || Number.isSafeInteger(value)))) {
+      throw refusal(flag, 'a whole number above 0, or a share between 0 and 1', text);
+    }
+    return value;
+  };
+}
+
 /** Whole numbers separated by commas, at most 64 of them; `none` for an empty list. */
 export function wholeNumbers(flag: string, min: number, max: number): Parser<readonly number[]> {
   return (text) => {

@@ -5,7 +5,7 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import type { Observe, Precision } from '../precision.ts';
 import type { Cache } from '../qwen3_5/cache.ts';
 import type { Qwen35Config } from '../qwen3_5/config.ts';
-import { type ModelInput, tokenRows } from '../qwen3_5/input.ts';
+import { forget, type ModelInput, type Sight, tokenRows, type VisualInput } from '../qwen3_5/input.ts';
 import { type LanguageModel, type PrefillOptions, Qwen35 } from '../qwen3_5/model.ts';
 import type { TextModel } from '../qwen3_5/text.ts';
 import type { Grid } from '../qwen3_5/vision_positions.ts';
@@ -67,9 +67,9 @@ export class SpatialStack implements LanguageModel {
     return this.qwen.text;
   }
 
-  async prefill(input: ModelInput, cache: Cache, options: PrefillOptions = {}): Promise<Tensor> {
+  async look(input: VisualInput, options: PrefillOptions = {}): Promise<Sight> {
     const { images } = input;
-    if (images === undefined) return this.qwen.prefill(input, cache, options);
+    if (images === undefined) return this.qwen.look(input, options);
     if (input.videos !== undefined)
       throw new InputError('this checkpoint takes a video as frames, one picture each, not as a video');
     expectOneSize(images.gridThw);
@@ -86,27 +86,28 @@ export class SpatialStack implements LanguageModel {
       encoded = this.#encodeGeometry(this.vggt.aggregator, input, observe);
       if (onPhase !== undefined) await this.device.finish();
     }
+    if (this.postMerger === undefined) return { images: rows, features: states.length > 0 ? hidden : encoded };
+    const placed = this.postMerger.forward(rows, encoded, images.gridThw);
+    for (const tensor of new Set([rows, ...hidden, ...encoded])) if (tensor !== placed) this.device.dispose(tensor);
+    return { images: placed, features: [] };
+  }
 
-    onPhase?.('prefill');
-    const features = this.languageFusion && this.#byDecoderLayer(states.length > 0 ? hidden : encoded);
-    const placed = this.postMerger?.forward(rows, encoded, images.gridThw) ?? rows;
-    const normed = this.#decode(input, placed, features, cache, observe);
-    for (const tensor of new Set([rows, placed, ...hidden, ...encoded])) this.device.dispose(tensor);
+  async prefill(input: ModelInput, cache: Cache, options: PrefillOptions = {}): Promise<Tensor> {
+    if (input.images === undefined) return this.qwen.prefill(input, cache, options);
+    const sight = input.sight ?? (await this.look(input, options));
+    options.onPhase?.('prefill');
+    const normed = this.#decode(input, sight, cache, options.observe);
+    if (input.sight === undefined) forget(sight);
     return normed;
   }
 
   rehearse(): void {
     this.qwen.rehearse();
-    const { patch_size } = this.settings.geometry_encoder_config;
-    const [height, width] = [28 * patch_size, 37 * patch_size];
-    for (const frames of [1, 8]) {
-      const data = new Float32Array(frames * 3 * height * width);
-      this.aggregator?.forward({ data, frames, height, width }, this.settings.geometry_encoder_layers);
-    }
+    this.vggt?.rehearse(this.settings.geometry_encoder_layers);
   }
 
   /** The wanted encoder layers as features of all patches: f32 [frames * patches, 2 * embed_dim], in merge-window or raster order. */
-  #encodeGeometry(aggregator: Aggregator, { geometry, images }: ModelInput, observe?: Observe): Tensor[] {
+  #encodeGeometry(aggregator: Aggregator, { geometry, images }: VisualInput, observe?: Observe): Tensor[] {
     if (geometry === undefined)
       throw new InputError('a SpatialStack prompt with pictures needs them for the geometry encoder as well');
     const { device, settings } = this;
@@ -150,19 +151,14 @@ export class SpatialStack implements LanguageModel {
     return byLayer;
   }
 
-  #decode(
-    input: ModelInput,
-    rows: Tensor,
-    features: LayerFeatures | undefined,
-    cache: Cache,
-    observe?: Observe,
-  ): Tensor {
+  #decode(input: ModelInput, sight: Sight, cache: Cache, observe?: Observe): Tensor {
+    const features = this.languageFusion && this.#byDecoderLayer(sight.features);
     const { device, languageFusion } = this;
     return device.tidy(() => {
       const at = tokenRows(input.inputIds, this.config.image_token_id);
       const imageRows = device.upload(at, [at.length], 'i32');
       const frames = input.images!.gridThw.length;
-      return this.qwen.decodePrompt(input, { images: rows }, cache, {
+      return this.qwen.decodePrompt(input, { images: sight.images }, cache, {
         observe,
         afterLayer: (layer, h) => {
           const ofLayer = features?.get(layer);

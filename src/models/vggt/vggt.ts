@@ -43,6 +43,10 @@ export interface VggtDescription {
   readonly heads: readonly HeadName[];
 }
 
+/** Patches of a rehearsed frame: 392 x 518 pixels. */
+const REHEARSED_ROWS = 28;
+const REHEARSED_COLUMNS = 37;
+
 /**
  * VGGT (Wang et al. 2025): from pictures of a scene to cameras, depth, points and tracks in one pass. Heads that the checkpoint lacks are undefined. Close it
  * to free its GPU memory.
@@ -90,7 +94,9 @@ export class VGGT {
     try {
       const precision = precisionOf(options.dtype, options.attention);
       const model = new VGGT(weights, await readConfig(path), precision, options.heads);
-      await weights.load(options.onProgress);
+      // As in loadLanguageModel: a software GPU has no cores to spare.
+      const compiled = device.opened.isSoftware ? undefined : device.rehearse(() => model.rehearse([-1]));
+      await Promise.all([weights.load(options.onProgress), compiled]);
       return model;
     } catch (error) {
       weights.destroy();
@@ -111,6 +117,15 @@ export class VGGT {
   get heads(): HeadName[] {
     const found = { camera: this.cameraHead, depth: this.depthHead, point: this.pointHead, track: this.trackHead };
     return HEADS.filter((name) => found[name] !== undefined);
+  }
+
+  /** Goes through the motions of the aggregator on a few frames, for `Device.rehearse`; the heads' kernels compile when they are first used. */
+  rehearse(layers: readonly number[]): void {
+    const { patch_size } = this.config;
+    const [height, width] = [REHEARSED_ROWS * patch_size, REHEARSED_COLUMNS * patch_size];
+    for (const frames of [1, 8]) {
+      this.aggregator.forward({ data: new Float32Array(frames * 3 * height * width), frames, height, width }, layers);
+    }
   }
 
   /**
