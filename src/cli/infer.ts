@@ -250,7 +250,7 @@ function load(device: Device, path: string, flags: InferFlags, progress: Progres
     ...(geometryEncoderPath !== undefined && { geometryEncoderPath }),
     ...(referenceFrame !== undefined && { referenceFrame }),
     ...(flags.saveGeometry !== undefined && { geometryHeads: GEOMETRY_HEADS }),
-    onProgress: progress.transfer(`loading ${nameOf(path)}`),
+    ...progress.loading(nameOf(path)),
   });
 }
 

@@ -202,7 +202,7 @@ async function predict(
   const model = await VGGT.load(device, path, {
     dtype: flags.dtype,
     heads,
-    onProgress: progress.transfer(`loading ${nameOf(path)}`),
+    ...progress.loading(nameOf(path)),
     ...(flags.flashAttn2 ? {} : { attention: 'naive' as const }),
   });
   try {

@@ -3,6 +3,7 @@ import { resolveModelPath } from '../io/hub.ts';
 import { Checkpoint } from '../io/safetensors.ts';
 import type { AttentionVariant } from '../kernels/attention.ts';
 import type { Device } from '../tensor/device.ts';
+import { type LoadWatch, loadWhileCompiling } from './compile.ts';
 import { type DtypeName, precisionOf } from './precision.ts';
 import { loadPreprocessor, type PixelLimits, type Preprocessor } from './preprocessor.ts';
 import { type GenerationConfig, loadGenerationConfig } from './qwen3_5/generation_config.ts';
@@ -13,7 +14,7 @@ import type { HeadName } from './vggt/predictions.ts';
 import { type LoadProgress, Weights } from './weights.ts';
 
 /** How to load a language model. */
-export interface LoadOptions extends PixelLimits {
+export interface LoadOptions extends PixelLimits, LoadWatch {
   readonly dtype: DtypeName;
   readonly attention?: AttentionVariant;
   /** A VGGT checkpoint for a SpatialStack that does not hold its geometry encoder; replaces the config's `geometry_encoder_path`. */
@@ -22,7 +23,6 @@ export interface LoadOptions extends PixelLimits {
   readonly referenceFrame?: string;
   /** Heads of a SpatialStack's geometry encoder to load as well, where its checkpoint has them. */
   readonly geometryHeads?: readonly HeadName[];
-  readonly onProgress?: LoadProgress;
 }
 
 /** A language model with everything its checkpoint says about text and pictures. Close it to free its GPU memory. */
@@ -63,9 +63,8 @@ export async function loadLanguageModel(device: Device, path: string, options: L
             precision,
             options.geometryHeads,
           );
-    // A software GPU compiles on the cores that load, and its users wait less for the few kernels they run.
-    const compiled = device.opened.isSoftware ? undefined : device.rehearse(() => model.rehearse());
-    await Promise.all([loadAll(scopes, options.onProgress), compiled]);
+    const load = () => loadAll(scopes, options.onProgress);
+    await loadWhileCompiling(device, load, () => model.rehearse(), options.onCompile);
     const close = async () => {
       for (const scope of scopes) scope.destroy();
     };

@@ -6,8 +6,9 @@ import { Checkpoint } from '../../io/safetensors.ts';
 import type { AttentionVariant } from '../../kernels/attention.ts';
 import type { Device } from '../../tensor/device.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import { type LoadWatch, loadWhileCompiling } from '../compile.ts';
 import { type DtypeName, type Precision, precisionOf } from '../precision.ts';
-import { type LoadProgress, Weights } from '../weights.ts';
+import { Weights } from '../weights.ts';
 import { Aggregator, type FrameImages } from './aggregator.ts';
 import { CameraHead } from './camera_head.ts';
 import { parseVggtConfig, type VggtConfig } from './config.ts';
@@ -29,12 +30,11 @@ export type { FrameImages } from './aggregator.ts';
 export type { HeadName, Predictions, PredictOptions } from './predictions.ts';
 
 /** How to load a VGGT. */
-export interface VggtOptions {
+export interface VggtOptions extends LoadWatch {
   readonly dtype: DtypeName;
   readonly attention?: AttentionVariant;
   /** Heads to load of those that the checkpoint has; all of them unless given. */
   readonly heads?: readonly HeadName[];
-  readonly onProgress?: LoadProgress;
 }
 
 /** What a checkpoint says about itself before its weights are read. */
@@ -94,9 +94,8 @@ export class VGGT {
     try {
       const precision = precisionOf(options.dtype, options.attention);
       const model = new VGGT(weights, await readConfig(path), precision, options.heads);
-      // As in loadLanguageModel: a software GPU has no cores to spare.
-      const compiled = device.opened.isSoftware ? undefined : device.rehearse(() => model.rehearse([-1]));
-      await Promise.all([weights.load(options.onProgress), compiled]);
+      const load = () => weights.load(options.onProgress);
+      await loadWhileCompiling(device, load, () => model.rehearse([-1]), options.onCompile);
       return model;
     } catch (error) {
       weights.destroy();
