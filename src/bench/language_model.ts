@@ -150,7 +150,8 @@ export async function loadLanguage(
   const qwen = model instanceof SpatialStack ? model.qwen : (model as Qwen35);
   const spatial = model instanceof SpatialStack ? model : undefined;
   const pictures = qwen.visual === undefined ? [] : sizes.pictures;
-  const { aggregator, settings } = spatial ?? {};
+  const { settings, vggt } = spatial ?? {};
+  const aggregator = vggt?.aggregator;
   const geometry =
     aggregator === undefined || settings === undefined
       ? []

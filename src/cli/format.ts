@@ -15,8 +15,11 @@ export function memory(count: number): string {
   return count >= 2 ** 30 ? `${(count / 2 ** 30).toFixed(2)} GiB` : `${(count / 2 ** 20).toFixed(1)} MiB`;
 }
 
-/** A duration in seconds, or milliseconds where it is short. */
+/** A duration in seconds, in milliseconds where it is short, in minutes or hours where it is long. */
 export function duration(ms: number): string {
+  const minutes = Math.round(ms / 60_000);
+  if (minutes >= 60) return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  if (minutes >= 3) return `${minutes} min`;
   return ms < 1000 ? `${ms.toFixed(0)} ms` : `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1)} s`;
 }
 

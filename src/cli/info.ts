@@ -4,6 +4,7 @@ import { loadConfigJson } from '../io/json.ts';
 import { Checkpoint } from '../io/safetensors.ts';
 import type { DtypeName } from '../models/precision.ts';
 import { parseQwen35Config, type Qwen35Config } from '../models/qwen3_5/config.ts';
+import { listAdapters } from '../tensor/adapters.ts';
 import type { Device } from '../tensor/device.ts';
 import type { OpenedGpu } from '../tensor/gpu.ts';
 import { summarise } from './checkpoint_summary.ts';
@@ -74,7 +75,7 @@ async function info(flags: InfoFlags): Promise<number> {
   const path = flags.modelPath === undefined ? undefined : await findModel(flags.modelPath, new Progress(false));
   const model = path === undefined ? undefined : await readModel(path);
   return withDevice(async (device) => {
-    const lines = [...describeGpu(device), '', ...describeKernels(device.opened)];
+    const lines = [...describeGpu(device, await listAdapters()), '', ...describeKernels(device.opened)];
     if (path !== undefined && model !== undefined) {
       lines.push('', path, ...model.lines);
       if (model.config !== undefined)
@@ -97,13 +98,14 @@ async function readModel(path: string): Promise<{ lines: string[]; config: Qwen3
   }
 }
 
-function describeGpu({ opened, limits }: Device): string[] {
+function describeGpu({ opened, limits }: Device, adapters: readonly string[]): string[] {
   const { features, subgroupMinSize, subgroupMaxSize, subgroupMatrixConfigs } = opened;
   const matrices = subgroupMatrixConfigs.map(
     ({ M, N, K, componentType, resultComponentType }) => `${M}x${N}x${K} ${componentType} to ${resultComponentType}`,
   );
   return table([
     ['adapter', `${opened.name}${opened.isSoftware ? ' (software)' : ''}`],
+    ['numbers for --adapter', adapters.map((name, i) => `${i} ${name}`).join(', ')],
     ['features', [...features].join(', ') || 'none'],
     ['subgroup size', features.has('subgroups') ? `${subgroupMinSize} to ${subgroupMaxSize}` : '-'],
     ['subgroup matrices', matrices.join(', ') || '-'],

@@ -4,9 +4,11 @@ import { Command, CommanderError } from 'commander';
 import { InputError } from '../io/errors.ts';
 import { DeviceError } from '../tensor/errors.ts';
 import { addBenchCommand } from './bench.ts';
+import { addEvalCommand } from './eval.ts';
 import { addInferCommand } from './infer.ts';
 import { addInfoCommand } from './info.ts';
 import { addVerifyCommand } from './verify.ts';
+import { addVggtCommand } from './vggt.ts';
 
 const WRONG_USAGE_OR_INPUT = 2;
 const FAILURE = 1;
@@ -27,6 +29,8 @@ function commandLine(exit: (code: number) => void): Command {
     .exitOverride()
     .configureOutput({ outputError: () => undefined });
   addInferCommand(program, exit);
+  addVggtCommand(program, exit);
+  addEvalCommand(program, exit);
   addVerifyCommand(program, exit);
   addInfoCommand(program, exit);
   addBenchCommand(program, exit);

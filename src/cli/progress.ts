@@ -20,6 +20,17 @@ export class Progress {
     this.#live = !quiet && stream.isTTY === true;
   }
 
+  /** Whether lines are redrawn in place. */
+  get isLive(): boolean {
+    return this.#live;
+  }
+
+  /** A bar of fixed width. */
+  bar(done: number, total: number): string {
+    const filled = total === 0 ? 0 : Math.floor((done / total) * BAR_WIDTH);
+    return `[${'#'.repeat(filled)}${'-'.repeat(BAR_WIDTH - filled)}]`;
+  }
+
   /** Shows what is going on now, on a terminal only. */
   show(text: string): void {
     if (!this.#live) return;
@@ -57,9 +68,7 @@ export class Progress {
         finished = true;
         this.line(`${title}: ${bytes(total)} in ${duration(elapsed)} (${perSecond}/s)`);
       } else if (!finished && performance.now() - this.#drawnAt >= REDRAW_MS) {
-        const filled = total === 0 ? 0 : Math.floor((done / total) * BAR_WIDTH);
-        const bar = '#'.repeat(filled) + '-'.repeat(BAR_WIDTH - filled);
-        this.show(`${title} [${bar}] ${bytes(done)} of ${bytes(total)}, ${perSecond}/s`);
+        this.show(`${title} ${this.bar(done, total)} ${bytes(done)} of ${bytes(total)}, ${perSecond}/s`);
       }
     };
   }

@@ -4,6 +4,7 @@ import type { Aggregate, Task } from './task.ts';
 import { blinkSpatial } from './tasks/blink_spatial.ts';
 import { cvbench } from './tasks/cvbench.ts';
 import { mmsibench } from './tasks/mmsibench.ts';
+import { nano } from './tasks/nano.ts';
 import { sparbench } from './tasks/sparbench.ts';
 import { videomme } from './tasks/videomme.ts';
 import { vsibench, vsibenchRandom200 } from './tasks/vsibench.ts';
@@ -15,7 +16,7 @@ export interface Benchmark {
   readonly isGroup: boolean;
 }
 
-const TASKS = [vsibench, vsibenchRandom200, cvbench, ...blinkSpatial, sparbench, videomme, mmsibench];
+const TASKS = [vsibench, vsibenchRandom200, cvbench, ...blinkSpatial, sparbench, videomme, mmsibench, nano];
 
 const BENCHMARKS: readonly Benchmark[] = [
   ...TASKS.map((task) => ({ name: task.name, tasks: [task], isGroup: false })),
@@ -34,6 +35,13 @@ export function findBenchmarks(names: readonly string[]): Benchmark[] {
   const repeated = tasks.find((name, i) => tasks.indexOf(name) !== i);
   if (repeated !== undefined) throw new InputError(`Every benchmark must be named once, found ${repeated} twice.`);
   return found.sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+/** The task of this name, which must exist. */
+export function findTask(name: string): Task {
+  const task = TASKS.find((known) => known.name === name);
+  if (task === undefined) throw new RangeError(`there is no task ${name}`);
+  return task;
 }
 
 /** The order in which the original runs the tasks: names from the last to the first, a group's members in their own order. */

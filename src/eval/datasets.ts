@@ -33,10 +33,9 @@ export async function openDataset(folder: string, split: string): Promise<Datase
   );
 }
 
-/** The first of the files, relative to `folder`, that exists. */
-export async function findFile(folder: string, names: readonly string[]): Promise<string | undefined> {
-  for (const name of names) {
-    const path = join(folder, name);
+/** The first of the paths at which there is something. */
+export async function findFile(paths: readonly string[]): Promise<string | undefined> {
+  for (const path of paths) {
     const exists = await access(path).then(
       () => true,
       () => false,

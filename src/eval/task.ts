@@ -49,6 +49,8 @@ export interface Task {
   target(doc: Doc): string;
   /** Pictures or the video, in the order the model sees them. */
   visuals(doc: Doc): Visual[];
+  /** What a document says about its own prompt, in place of the run's settings; none does unless this is there. */
+  asking?(doc: Doc): { readonly addFrameIndex: boolean; readonly enableThinking: boolean };
   /** Extracts the answer from a response, already stripped (see {@link scoreDocument}), and scores it. */
   processResults(doc: Doc, response: string): Scored;
   /** The metrics over all documents' results. */

@@ -44,13 +44,20 @@ export async function resolveModelPath(idOrPath: string, options: HubOptions = {
   return downloaded;
 }
 
+/** Where the hub cache keeps a dataset, and the folder of the commit that `main` was when it was last downloaded, if it was. */
+export async function cachedDatasetPath(id: string): Promise<{ repository: string; snapshot: string | undefined }> {
+  const repository = join(getHFHubCachePath(), getRepoFolderName({ type: 'dataset', name: id }));
+  const snapshot = await cachedSnapshot(repository);
+  return { repository, snapshot: snapshot !== undefined && (await exists(snapshot)) ? snapshot : undefined };
+}
+
 /** The hub's own rule for names: parts of letters, digits, `-`, `_`, `.`, not beginning or ending with `-` or `.`, no `--`, no `..`. */
 function isHubId(text: string): boolean {
   const part = /^[A-Za-z0-9_]([\w.-]{0,94}[A-Za-z0-9_])?$/;
   return text.split('/').every((name) => part.test(name)) && !/--|\.\./.test(text);
 }
 
-/** The folder of the commit that `main` was when the model was last downloaded. */
+/** The folder of the commit that `main` was when the repository was last downloaded. */
 async function cachedSnapshot(repository: string): Promise<string | undefined> {
   const commit = await readFile(join(repository, 'refs', 'main'), 'utf8').catch(() => '');
   return /^[0-9a-f]{40}$/.test(commit.trim()) ? join(repository, 'snapshots', commit.trim()) : undefined;

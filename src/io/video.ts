@@ -88,6 +88,11 @@ export function selectFrames(total: number, max: number): number[] {
   return linspaceFromZero(total - 1, max).map(Math.trunc);
 }
 
+/** Refuses to go on where videos cannot be read. @throws InputError if node-av is not installed */
+export async function checkVideoSupport(): Promise<void> {
+  await loadNodeAv();
+}
+
 async function loadNodeAv(): Promise<NodeAv> {
   const packageName: string = 'node-av';
   try {

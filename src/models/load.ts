@@ -1,47 +1,33 @@
-import { join } from 'node:path';
-import { ChatTemplate } from '../io/chat_template.ts';
 import { InputError } from '../io/errors.ts';
 import { resolveModelPath } from '../io/hub.ts';
-import { loadConfigJson } from '../io/json.ts';
 import { Checkpoint } from '../io/safetensors.ts';
-import { Tokenizer } from '../io/tokenizer.ts';
 import type { AttentionVariant } from '../kernels/attention.ts';
 import type { Device } from '../tensor/device.ts';
 import { type DtypeName, precisionOf } from './precision.ts';
-import { parseQwen35Config } from './qwen3_5/config.ts';
+import { loadPreprocessor, type PixelLimits, type Preprocessor } from './preprocessor.ts';
 import { type GenerationConfig, loadGenerationConfig } from './qwen3_5/generation_config.ts';
-import {
-  type ImageProcessorConfig,
-  loadProcessorConfig,
-  type VideoProcessorConfig,
-} from './qwen3_5/image_processor.ts';
 import { type LanguageModel, Qwen35 } from './qwen3_5/model.ts';
-import { parseSpatialStackConfig, type SpatialStackConfig } from './spatialstack/config.ts';
+import type { SpatialStackConfig } from './spatialstack/config.ts';
 import { SpatialStack } from './spatialstack/model.ts';
+import type { HeadName } from './vggt/predictions.ts';
 import { type LoadProgress, Weights } from './weights.ts';
 
 /** How to load a language model. */
-export interface LoadOptions {
+export interface LoadOptions extends PixelLimits {
   readonly dtype: DtypeName;
   readonly attention?: AttentionVariant;
   /** A VGGT checkpoint for a SpatialStack that does not hold its geometry encoder; replaces the config's `geometry_encoder_path`. */
   readonly geometryEncoderPath?: string;
   /** In place of the config's `reference_frame`: "first", or anything else for the last frame. */
   readonly referenceFrame?: string;
-  /** Limits on a picture's area, in place of the checkpoint's. */
-  readonly minPixels?: number;
-  readonly maxPixels?: number;
+  /** Heads of a SpatialStack's geometry encoder to load as well, where its checkpoint has them. */
+  readonly geometryHeads?: readonly HeadName[];
   readonly onProgress?: LoadProgress;
 }
 
 /** A language model with everything its checkpoint says about text and pictures. Close it to free its GPU memory. */
-export interface LoadedModel {
+export interface LoadedModel extends Preprocessor {
   readonly model: LanguageModel;
-  readonly kind: 'qwen3_5' | 'spatialstack';
-  readonly path: string;
-  readonly tokenizer: Tokenizer;
-  readonly template: ChatTemplate;
-  readonly processor: { image: ImageProcessorConfig; video: VideoProcessorConfig };
   readonly generation: GenerationConfig;
   close(): Promise<void>;
 }
@@ -51,18 +37,9 @@ export interface LoadedModel {
  * @throws InputError, DeviceError
  */
 export async function loadLanguageModel(device: Device, path: string, options: LoadOptions): Promise<LoadedModel> {
-  const json = await loadConfigJson(path);
-  const source = join(path, 'config.json');
-  const parsed = parseSpatialStackConfig(json, source);
-  const settings = parsed && { ...parsed, ...(options.referenceFrame && { reference_frame: options.referenceFrame }) };
-  const config = settings?.qwen ?? parseQwen35Config(json, source);
-  const tokenizer = await Tokenizer.load(path);
-  const template = await ChatTemplate.load(path);
-  const { minPixels, maxPixels } = options;
-  const processor = await loadProcessorConfig(path, {
-    ...(minPixels && { minPixels }),
-    ...(maxPixels && { maxPixels }),
-  });
+  const preprocessor = await loadPreprocessor(path, options);
+  const { config, settings: own, tokenizer } = preprocessor;
+  const settings = own && { ...own, ...(options.referenceFrame && { reference_frame: options.referenceFrame }) };
   const generation = await loadGenerationConfig(path, tokenizer.eosTokenId, config);
 
   const opened: Checkpoint[] = [];
@@ -84,6 +61,7 @@ export async function loadLanguageModel(device: Device, path: string, options: L
             await geometryWeights(weights, settings, options.geometryEncoderPath, open),
             settings,
             precision,
+            options.geometryHeads,
           );
     // A software GPU compiles on the cores that load, and its users wait less for the few kernels they run.
     const compiled = device.opened.isSoftware ? undefined : device.rehearse(() => model.rehearse());
@@ -91,16 +69,7 @@ export async function loadLanguageModel(device: Device, path: string, options: L
     const close = async () => {
       for (const scope of scopes) scope.destroy();
     };
-    return {
-      model,
-      kind: settings === undefined ? 'qwen3_5' : 'spatialstack',
-      path,
-      tokenizer,
-      template,
-      processor,
-      generation,
-      close,
-    };
+    return { ...preprocessor, settings, model, generation, close };
   } catch (error) {
     for (const scope of scopes) scope.destroy();
     throw error;

@@ -1,4 +1,5 @@
 import { create, globals } from 'webgpu';
+import { adapterFlag } from './adapters.ts';
 import { DeviceError } from './errors.ts';
 
 /** Optional abilities of a device that change which kernel variants are chosen. Without any of them the engine is slower, never wrong. */
@@ -45,6 +46,8 @@ export interface GpuOptions {
   readonly checked?: boolean;
   /** Features to do without. Defaults to the comma-separated environment variable SPATIALSTACK_DISABLE_FEATURES. */
   readonly disable?: readonly Feature[];
+  /** Part of the adapter's name, or its number in `listAdapters`. The first one unless given. */
+  readonly adapter?: string | undefined;
 }
 
 /** Bytes that Params structs may take: 16 scalars, the least that Dawn offers. */
@@ -71,7 +74,7 @@ function featuresToDisable(): Feature[] {
 }
 
 /**
- * Opens the first adapter with every limit it offers and every optional feature the engine can use.
+ * Opens the first adapter, or the wanted one, with every limit it offers and every optional feature the engine can use.
  * @throws DeviceError when there is no adapter, or one that lacks a needed limit.
  */
 export async function openGpu(options: GpuOptions = {}): Promise<OpenedGpu> {
@@ -89,7 +92,11 @@ export async function openGpu(options: GpuOptions = {}): Promise<OpenedGpu> {
     disable.push('lazy_clear_resource_on_first_use');
   }
   Object.assign(globalThis, globals);
-  const gpu = create([`enable-dawn-features=${enable.join(',')}`, `disable-dawn-features=${disable.join(',')}`]);
+  const gpu = create([
+    `enable-dawn-features=${enable.join(',')}`,
+    `disable-dawn-features=${disable.join(',')}`,
+    ...(options.adapter === undefined ? [] : [await adapterFlag(options.adapter)]),
+  ]);
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
   if (adapter === null) {
     throw new DeviceError(

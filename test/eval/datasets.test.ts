@@ -79,8 +79,8 @@ it('refuses what it cannot read', async () => {
 
 it('finds the first of some files', async () => {
   await writeFile(join(dir, 'b.mkv'), '');
-  expect(await findFile(dir, ['b.mp4', 'b.mkv'])).toBe(join(dir, 'b.mkv'));
-  expect(await findFile(dir, ['a.mp4'])).toBeUndefined();
+  expect(await findFile([join(dir, 'b.mp4'), join(dir, 'b.mkv')])).toBe(join(dir, 'b.mkv'));
+  expect(await findFile([join(dir, 'a.mp4')])).toBeUndefined();
 });
 
 /** Bytes as lists, so that Buffer and Uint8Array compare equal. */

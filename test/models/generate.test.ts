@@ -207,6 +207,7 @@ describe('how a generation ends', () => {
       precision: model.precision,
       text: model.text,
       config: { ...model.config, text: { ...model.config.text, max_position_embeddings: context } },
+      look: (...parameters) => model.look(...parameters),
       prefill: (...parameters) => model.prefill(...parameters),
       rehearse: () => model.rehearse(),
     });

@@ -150,9 +150,7 @@ describe('the options of a prompt', () => {
   });
 
   it('are refused for pictures where the export is text only', async () => {
-    const { model } = loaded();
-    const textOnly = { ...loaded(), model: Object.create(model, { config: { value: { ...model.config } } }) };
-    textOnly.model.config.vision = undefined;
+    const textOnly = { ...loaded(), config: { ...loaded().config, vision: undefined } };
     const refused = prepare(textOnly, { images: pictures.slice(0, 1) });
     await expect(refused).rejects.toThrow(InputError);
     await expect(refused).rejects.toThrow(/text-only export; it cannot take pictures/);

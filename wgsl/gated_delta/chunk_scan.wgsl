@@ -57,6 +57,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
   let row0 = (thread / QUADS) * 4u; // of the state
   let half = thread / 128u;
   let t0 = (thread % 128u / QUADS) * 4u; // of W S
+  let depth = 16u + params.zero; // compilers that know it write out all 16 rounds, and take long about it
 
 #repeat r 4
   var S_$r = select(vec4<f32>(), state[((head * DK + min(row0 + $ru, DK - 1u)) * DV + c_read) / 4u], row0 + $ru < DK && c < DV);
@@ -91,7 +92,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
         states[i] = next_0 + next_1;
       }
       if step < STEPS {
-        for (var k = 0u; k < 16u; k++) {
+        for (var k = 0u; k < depth; k++) {
           let w_quad = left[half * 256u + k * 16u + t0 / 4u];
           let s_quad = right[(half * HALF + step * 16u + k) * QUADS + column4];
 #repeat r 4
@@ -119,7 +120,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
           }
         }
       } else {
-        for (var s = 0u; s < 16u; s++) {
+        for (var s = 0u; s < depth; s++) {
           let k_quad = left[s * 32u + row0 / 4u];
           let u_quad = right[((step - STEPS) * 16u + s) * QUADS + column4];
 #repeat r 4

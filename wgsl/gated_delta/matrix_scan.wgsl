@@ -11,7 +11,6 @@ enable subgroups;
 const KEY_HEADS: u32 = 16u;
 const VALUE_HEADS: u32 = 32u;
 const TILES: u32 = 2u;
-const PIN: bool = true;
 const DK: u32 = 128u;
 const DV: u32 = 128u;
 const CHUNK: u32 = 64u;
@@ -107,14 +106,12 @@ fn main(
     w_$d = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(
       &w, (((next * VALUE_HEADS + head) * 4u + matrix_row) * 8u + $du) * 32u, 2u);
 #end
-    if PIN {
-      // Never runs; keeps compilers from moving the loads down to where their values are used.
-      for (var i = 0u; i < params.zero; i++) {
-        let right = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, row_major>(&place, S_START + i, NARROW);
+    // Never runs; keeps compilers from moving the loads down to where their values are used.
+    for (var i = 0u; i < params.zero; i++) {
+      let right = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, row_major>(&place, S_START + i, NARROW);
 #repeat d 8
-        added_0 = subgroupMatrixMultiplyAccumulate(w_$d, right, added_0);
+      added_0 = subgroupMatrixMultiplyAccumulate(w_$d, right, added_0);
 #end
-      }
     }
     workgroupBarrier();
 
@@ -131,10 +128,8 @@ fn main(
     let following = next * VALUE_HEADS + head;
     uv_next = uv[following * CHUNK * (DV / 8u) + uv_at];
     decay = scales[following * 2u * CHUNK + t];
-    if PIN {
-      for (var i = 0u; i < params.zero; i++) {
-        states[i] = uv_next + vec4<u32>(bitcast<u32>(decay));
-      }
+    for (var i = 0u; i < params.zero; i++) {
+      states[i] = uv_next + vec4<u32>(bitcast<u32>(decay));
     }
     workgroupBarrier();
 
@@ -155,17 +150,15 @@ fn main(
       &kt, (((next * KEY_HEADS + key_head) * 8u + 2u * matrix_row + $au) * 4u + $ku) * 32u, 2u);
 #end
 #end
-    if PIN {
-      for (var i = 0u; i < params.zero; i++) {
-        var kept = subgroup_matrix_result<f32, 16, 16>();
-        let right = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, row_major>(&place, U_START + i, NARROW);
+    for (var i = 0u; i < params.zero; i++) {
+      var kept = subgroup_matrix_result<f32, 16, 16>();
+      let right = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, row_major>(&place, U_START + i, NARROW);
 #repeat a 2
 #repeat k 4
-        kept = subgroupMatrixMultiplyAccumulate(kt_$a_$k, right, kept);
+      kept = subgroupMatrixMultiplyAccumulate(kt_$a_$k, right, kept);
 #end
 #end
-        subgroupMatrixStore<row_major>(&place, i, kept, WIDE);
-      }
+      subgroupMatrixStore<row_major>(&place, i, kept, WIDE);
     }
     workgroupBarrier();
 #repeat i 4

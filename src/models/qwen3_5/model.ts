@@ -9,7 +9,7 @@ import type { Weights } from '../weights.ts';
 import { Cache } from './cache.ts';
 import type { Qwen35Config } from './config.ts';
 import type { Patches } from './image_processor.ts';
-import { type ModelInput, type Phase, tokenRows } from './input.ts';
+import { forget, type ModelInput, type Phase, type Sight, tokenRows, type VisualInput } from './input.ts';
 import { rotaryTable } from './positions.ts';
 import { type AfterLayer, TextModel } from './text.ts';
 import { VisionTower } from './vision.ts';
@@ -27,6 +27,8 @@ export interface LanguageModel {
   readonly config: Qwen35Config;
   readonly precision: Precision;
   readonly text: TextModel;
+  /** Runs the encoders on a prompt's pictures. @returns what `prefill` takes as `input.sight`; `forget` it after use */
+  look(input: VisualInput, options?: PrefillOptions): Promise<Sight>;
   /** Runs a whole prompt into an empty cache. @returns f32 [T, hidden_size] after the final norm; dispose it after use */
   prefill(input: ModelInput, cache: Cache, options?: PrefillOptions): Promise<Tensor>;
   /** Goes through the motions of questions of several sizes, for `Device.rehearse`. */
@@ -57,14 +59,19 @@ export class Qwen35 implements LanguageModel {
       config.vision === undefined ? undefined : new VisionTower(weights.at('model.visual'), config.vision, precision);
   }
 
-  async prefill(input: ModelInput, cache: Cache, { observe, onPhase }: PrefillOptions = {}): Promise<Tensor> {
+  async look(input: VisualInput, { observe, onPhase }: PrefillOptions = {}): Promise<Sight> {
     if (input.images ?? input.videos) onPhase?.('vision');
     const images = input.images && this.see(input.images, { observe })[0]!;
     const videos = input.videos && this.see(input.videos, { observe })[0]!;
     if (onPhase !== undefined) await this.device.finish();
-    onPhase?.('prefill');
-    const normed = this.decodePrompt(input, { images, videos }, cache, { observe });
-    for (const rows of [images, videos]) if (rows !== undefined) this.device.dispose(rows);
+    return { images, videos, features: [] };
+  }
+
+  async prefill(input: ModelInput, cache: Cache, options: PrefillOptions = {}): Promise<Tensor> {
+    const sight = input.sight ?? (await this.look(input, options));
+    options.onPhase?.('prefill');
+    const normed = this.decodePrompt(input, sight, cache, { observe: options.observe });
+    if (input.sight === undefined) forget(sight);
     return normed;
   }
 

@@ -5,11 +5,13 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import type { Observe, Precision } from '../precision.ts';
 import type { Cache } from '../qwen3_5/cache.ts';
 import type { Qwen35Config } from '../qwen3_5/config.ts';
-import { type ModelInput, tokenRows } from '../qwen3_5/input.ts';
+import { forget, type ModelInput, type Sight, tokenRows, type VisualInput } from '../qwen3_5/input.ts';
 import { type LanguageModel, type PrefillOptions, Qwen35 } from '../qwen3_5/model.ts';
 import type { TextModel } from '../qwen3_5/text.ts';
 import type { Grid } from '../qwen3_5/vision_positions.ts';
-import { Aggregator, type FrameImages } from '../vggt/aggregator.ts';
+import type { Aggregator, FrameImages } from '../vggt/aggregator.ts';
+import type { HeadName } from '../vggt/predictions.ts';
+import { VGGT } from '../vggt/vggt.ts';
 import type { Weights } from '../weights.ts';
 import type { SpatialStackConfig } from './config.ts';
 import { type FeatureLayout, rasterOrder, reverseFrames } from './features.ts';
@@ -28,22 +30,27 @@ type LayerFeatures = ReadonlyMap<number, readonly Tensor[]>;
 export class SpatialStack implements LanguageModel {
   readonly device: Device;
   readonly qwen: Qwen35;
-  readonly aggregator: Aggregator | undefined;
+  /** The geometry encoder, with those heads that were asked for and that its checkpoint has. */
+  readonly vggt: VGGT | undefined;
   readonly languageFusion: LanguageFeatureFusion | undefined;
   readonly postMerger: PostMergerFusion | undefined;
 
-  /** `geometry` are weights scoped at the VGGT's own names (`aggregator.…`), from the checkpoint itself or from a second one. */
+  /**
+   * `geometry` are weights scoped at the VGGT's own names (`aggregator.…`), from the checkpoint itself or from a second one; `heads` of it are only loaded to
+   * predict geometry beside the answer.
+   */
   constructor(
     weights: Weights,
     geometry: Weights | undefined,
     readonly settings: SpatialStackConfig,
     readonly precision: Precision,
+    heads: readonly HeadName[] = [],
   ) {
     this.device = weights.device;
     this.qwen = new Qwen35(weights, settings.qwen, precision);
     const usesVision = settings.vision_language_fusion_layers !== undefined;
     if (!usesVision && geometry !== undefined) {
-      this.aggregator = new Aggregator(geometry.at('aggregator'), settings.geometry_encoder_config, precision);
+      this.vggt = new VGGT(geometry, settings.geometry_encoder_config, precision, heads);
     }
     if (settings.feature_fusion_method === 'deepstack_language_add') {
       this.languageFusion = new LanguageFeatureFusion(weights, settings, precision);
@@ -60,9 +67,9 @@ export class SpatialStack implements LanguageModel {
     return this.qwen.text;
   }
 
-  async prefill(input: ModelInput, cache: Cache, options: PrefillOptions = {}): Promise<Tensor> {
+  async look(input: VisualInput, options: PrefillOptions = {}): Promise<Sight> {
     const { images } = input;
-    if (images === undefined) return this.qwen.prefill(input, cache, options);
+    if (images === undefined) return this.qwen.look(input, options);
     if (input.videos !== undefined)
       throw new InputError('this checkpoint takes a video as frames, one picture each, not as a video');
     expectOneSize(images.gridThw);
@@ -74,32 +81,33 @@ export class SpatialStack implements LanguageModel {
     if (onPhase !== undefined) await this.device.finish();
 
     let encoded: Tensor[] = [];
-    if (this.aggregator !== undefined) {
+    if (this.vggt !== undefined) {
       onPhase?.('geometry');
-      encoded = this.#encodeGeometry(this.aggregator, input, observe);
+      encoded = this.#encodeGeometry(this.vggt.aggregator, input, observe);
       if (onPhase !== undefined) await this.device.finish();
     }
+    if (this.postMerger === undefined) return { images: rows, features: states.length > 0 ? hidden : encoded };
+    const placed = this.postMerger.forward(rows, encoded, images.gridThw);
+    for (const tensor of new Set([rows, ...hidden, ...encoded])) if (tensor !== placed) this.device.dispose(tensor);
+    return { images: placed, features: [] };
+  }
 
-    onPhase?.('prefill');
-    const features = this.languageFusion && this.#byDecoderLayer(states.length > 0 ? hidden : encoded);
-    const placed = this.postMerger?.forward(rows, encoded, images.gridThw) ?? rows;
-    const normed = this.#decode(input, placed, features, cache, observe);
-    for (const tensor of new Set([rows, placed, ...hidden, ...encoded])) this.device.dispose(tensor);
+  async prefill(input: ModelInput, cache: Cache, options: PrefillOptions = {}): Promise<Tensor> {
+    if (input.images === undefined) return this.qwen.prefill(input, cache, options);
+    const sight = input.sight ?? (await this.look(input, options));
+    options.onPhase?.('prefill');
+    const normed = this.#decode(input, sight, cache, options.observe);
+    if (input.sight === undefined) forget(sight);
     return normed;
   }
 
   rehearse(): void {
     this.qwen.rehearse();
-    const { patch_size } = this.settings.geometry_encoder_config;
-    const [height, width] = [28 * patch_size, 37 * patch_size];
-    for (const frames of [1, 8]) {
-      const data = new Float32Array(frames * 3 * height * width);
-      this.aggregator?.forward({ data, frames, height, width }, this.settings.geometry_encoder_layers);
-    }
+    this.vggt?.rehearse(this.settings.geometry_encoder_layers);
   }
 
   /** The wanted encoder layers as features of all patches: f32 [frames * patches, 2 * embed_dim], in merge-window or raster order. */
-  #encodeGeometry(aggregator: Aggregator, { geometry, images }: ModelInput, observe?: Observe): Tensor[] {
+  #encodeGeometry(aggregator: Aggregator, { geometry, images }: VisualInput, observe?: Observe): Tensor[] {
     if (geometry === undefined)
       throw new InputError('a SpatialStack prompt with pictures needs them for the geometry encoder as well');
     const { device, settings } = this;
@@ -143,19 +151,14 @@ export class SpatialStack implements LanguageModel {
     return byLayer;
   }
 
-  #decode(
-    input: ModelInput,
-    rows: Tensor,
-    features: LayerFeatures | undefined,
-    cache: Cache,
-    observe?: Observe,
-  ): Tensor {
+  #decode(input: ModelInput, sight: Sight, cache: Cache, observe?: Observe): Tensor {
+    const features = this.languageFusion && this.#byDecoderLayer(sight.features);
     const { device, languageFusion } = this;
     return device.tidy(() => {
       const at = tokenRows(input.inputIds, this.config.image_token_id);
       const imageRows = device.upload(at, [at.length], 'i32');
       const frames = input.images!.gridThw.length;
-      return this.qwen.decodePrompt(input, { images: rows }, cache, {
+      return this.qwen.decodePrompt(input, { images: sight.images }, cache, {
         observe,
         afterLayer: (layer, h) => {
           const ofLayer = features?.get(layer);

@@ -5,7 +5,7 @@ import { Checkpoint } from '../../../src/io/safetensors.ts';
 import { type LoadedModel, loadLanguageModel } from '../../../src/models/load.ts';
 import type { DtypeName } from '../../../src/models/precision.ts';
 import { prepareInput } from '../../../src/models/prepare.ts';
-import type { ModelInput } from '../../../src/models/qwen3_5/input.ts';
+import { forget, type ModelInput } from '../../../src/models/qwen3_5/input.ts';
 import { readReferenceInput } from '../../../src/models/qwen3_5/replay.ts';
 import { SpatialStack } from '../../../src/models/spatialstack/model.ts';
 import { relativeL2 } from '../../compare.ts';
@@ -128,7 +128,7 @@ describe('hidden states of the vision tower added after decoder layers', () => {
     const modules = fusionBlocks(places, VISION);
     const path = await variant(modules, { ...settings, geometry_fusion_layers: [0, 0, 2, 6] });
     await withVariant(path, async (model, input) => {
-      expect(model.aggregator).toBeUndefined();
+      expect(model.vggt).toBeUndefined();
       const { geometry: _, ...withoutGeometry } = input;
       const actual = await prefilled(model, withoutGeometry);
       // State n is the output of block n - 1; the tower has three blocks and its patches are in merge-window order.
@@ -298,6 +298,20 @@ describe.each(METHODS.flatMap((method) => MERGERS.map((type) => ({ method, type 
     });
   },
 );
+
+it('looks once at pictures that several prompts show', async () => {
+  const loaded = await loadLanguageModel(device(), ORIGINAL, { dtype: 'float32' });
+  const input = await promptOf(loaded, join(ORIGINAL, 'reference/images'));
+  const own = (await prefilled(loaded.model, input)).get('result')!;
+  const sight = await loaded.model.look(input);
+  for (const _ of ['first', 'second']) {
+    const seen = await prefilled(loaded.model, { ...input, sight });
+    expect(seen.has('vision.merged')).toBe(false);
+    expect(seen.get('result')).toEqual(own);
+  }
+  forget(sight);
+  await loaded.close();
+});
 
 describe('pictures of several sizes', () => {
   /** A prompt with flat pictures of these sizes, as the evaluation prepares it. */
