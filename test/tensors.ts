@@ -34,8 +34,4 @@ export function uploadAs(
   );
 }
 
-/** Reads an f32 or f16 tensor as f32 values. */
-export async function readValues(tensor: Tensor): Promise<Float32Array<ArrayBuffer>> {
-  const bytes = await tensor.device.readBytes(tensor);
-  return tensor.dtype === 'f16' ? Float32Array.from(new Float16Array(bytes.buffer)) : new Float32Array(bytes.buffer);
-}
+export { floatValues as readValues } from '../src/bench/values.ts';

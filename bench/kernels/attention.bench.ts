@@ -29,9 +29,10 @@ const SHAPES: readonly Shape[] = [
 ];
 
 /** Few enough scores for a CPU, in tiles of which the last is not full; a long context stays long enough to be cut up as one. */
-function reducedShape({ queries, keys, ...rest }: Shape): Shape {
-  if (queries > 1) return { ...rest, queries: 80, keys: 80 };
-  return { ...rest, queries, keys: keys > 16384 ? 16500 : 300 };
+function reducedShape({ queries, keys, heads, kvHeads, ...rest }: Shape): Shape {
+  const few = { ...rest, heads: heads / kvHeads, kvHeads: 1 };
+  if (queries > 1) return { ...few, queries: 80, keys: 80 };
+  return { ...few, queries, keys: keys > 16384 ? 16500 : 300 };
 }
 
 function describe({ queries, keys, heads, kvHeads, dim, causal }: Shape): string {

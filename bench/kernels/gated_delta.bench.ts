@@ -1,4 +1,4 @@
-import { type KernelBench, kernelBench, randomTensor } from '../../src/bench/kernel_bench.ts';
+import { type KernelBench, kernelBench, randomTensor, SkippedBench } from '../../src/bench/kernel_bench.ts';
 import { floatValues } from '../../src/bench/values.ts';
 import {
   type DeltaShape,
@@ -6,6 +6,7 @@ import {
   type GatedDeltaVariant,
   gatedDelta,
   gatedDeltaNorm,
+  gatedDeltaSupports,
   gatedDeltaWork,
 } from '../../src/kernels/gated_delta.ts';
 import type { Device } from '../../src/tensor/device.ts';
@@ -64,6 +65,9 @@ function bench(variant: GatedDeltaVariant, shape: DeltaShape, tokens: number): K
     reduced: reduced(shape, tokens),
     describe,
     setup: (device, sizes) => {
+      const operand = variant === 'chunked_matrix' ? 'f16' : 'f32';
+      if (!gatedDeltaSupports(device, variant, sizes, operand))
+        throw new SkippedBench('this variant needs features that the device lacks');
       const tensors = operands(device, sizes);
       const { y, projection, A_log, dt_bias, state } = tensors;
       const values = sizes.valueHeads * sizes.valueDim;
@@ -71,7 +75,7 @@ function bench(variant: GatedDeltaVariant, shape: DeltaShape, tokens: number): K
       return {
         operands: Object.values(tensors),
         work: gatedDeltaWork(sizes.tokens, sizes),
-        run: () => gatedDelta(y, gates, A_log, dt_bias, state, sizes, { variant }),
+        run: () => gatedDelta(y, gates, A_log, dt_bias, state, sizes, { variant, operand }),
         expected: async () => (await twin(tensors, sizes)).o,
       };
     },

@@ -15,9 +15,11 @@ const ATTENTION = [10240, 2560] as const;
 const OUTPUT = [2560, 4096] as const;
 const HEAD = [248320, 2560] as const;
 
-/** A square one that other libraries quote, and the model's own while it reads a prompt. */
+/** A square one that other libraries quote, and the model's own while it reads a prompt; few workgroups for a short one. */
 const PREFILL: readonly Sizes[] = [
   [4096, 4096, 4096],
+  [128, ...DOWN],
+  [128, ...OUTPUT],
   ...[512, 2048, 8192].flatMap((m) => [GATE_UP, DOWN, DELTA, ATTENTION, OUTPUT].map((shape) => [m, ...shape] as const)),
 ];
 /** The slow rungs are there to be read about: they need not be waited for at every size. */
@@ -30,8 +32,8 @@ function describe([m, n, k]: Sizes): string {
 
 /** Few enough products for a CPU, wide where the original is, so that the same tiles are taken; the last ones are left part empty. */
 function reduced([m, n, k]: Sizes): Sizes {
-  if (m === 1) return [m, n >= 8192 ? 8200 : 200, Math.min(k, 2560)];
-  return n >= 4096 ? [70, 5200, 200] : [70, 200, Math.min(k, 2560)];
+  if (m === 1) return n >= 8192 ? [m, 8200, 520] : [m, 200, Math.min(k, 2560)];
+  return n >= 4096 ? [70, 10400, 136] : [70, 200, Math.min(k, 2560)];
 }
 
 function matmulBench(variant: MatmulVariant, sizes: Sizes): KernelBench {

@@ -2,7 +2,7 @@
 
   python3 bench/peers/make_checkpoint.py qwen3_5-4b OUT        Qwen3.5-4B by transformers, bf16
   python3 bench/peers/make_checkpoint.py spatialstack-4b OUT   the same with a VGGT-1B aggregator (f32) and fusion blocks
-  python3 bench/peers/make_checkpoint.py vggt-1b OUT           the aggregator of VGGT-1B, f32
+  python3 bench/peers/make_checkpoint.py vggt-1b OUT           VGGT-1B without its tracker, f32
 
 The tokenizer, template and processor settings come from a folder of the fixtures (--text-from), whose token ids the config takes over.
 """
@@ -58,8 +58,69 @@ def make_qwen(out: Path, text_from: Path) -> None:
     (out / "processor_config.json").write_text(json.dumps(settings))
 
 
+def head_shapes(dim: int = 2048, trunk: int = 4, features: int = 256, channels: tuple[int, ...] = (256, 512, 1024, 1024)) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of VGGT-1B's camera, depth and point heads."""
+    shapes: dict[str, tuple[int, ...]] = {}
+
+    def add(name: str, *shape: int, bias: int | None = None) -> None:
+        shapes[f"{name}.weight"] = shape
+        if bias is not None:
+            shapes[f"{name}.bias"] = (bias,)
+
+    def linear(name: str, outputs: int, inputs: int) -> None:
+        add(name, outputs, inputs, bias=outputs)
+
+    def convolution(name: str, outputs: int, inputs: int, kernel: int) -> None:
+        add(name, outputs, inputs, kernel, kernel, bias=outputs)
+
+    shapes["camera_head.empty_pose_tokens"] = (1, 1, 9)
+    for name in ("token_norm", "trunk_norm"):
+        add(f"camera_head.{name}", dim, bias=dim)
+    linear("camera_head.embed_pose", dim, 9)
+    linear("camera_head.poseLN_modulation.1", 3 * dim, dim)
+    linear("camera_head.pose_branch.fc1", dim // 2, dim)
+    linear("camera_head.pose_branch.fc2", 9, dim // 2)
+    for i in range(trunk):
+        block = f"camera_head.trunk.{i}"
+        for name in ("norm1", "norm2"):
+            add(f"{block}.{name}", dim, bias=dim)
+        for name in ("ls1", "ls2"):
+            shapes[f"{block}.{name}.gamma"] = (dim,)
+        linear(f"{block}.attn.qkv", 3 * dim, dim)
+        linear(f"{block}.attn.proj", dim, dim)
+        linear(f"{block}.mlp.fc1", 4 * dim, dim)
+        linear(f"{block}.mlp.fc2", dim, 4 * dim)
+    for head, outputs in (("depth_head", 2), ("point_head", 4)):
+        add(f"{head}.norm", dim, bias=dim)
+        for i, width in enumerate(channels):
+            convolution(f"{head}.projects.{i}", width, dim, 1)
+            add(f"{head}.scratch.layer{i + 1}_rn", features, width, 3, 3)
+        for i, kernel in ((0, 4), (1, 2), (3, 3)):
+            convolution(f"{head}.resize_layers.{i}", channels[i], channels[i], kernel)
+        for i in (1, 2, 3, 4):
+            refine = f"{head}.scratch.refinenet{i}"
+            convolution(f"{refine}.out_conv", features, features, 1)
+            for unit in (1, 2) if i < 4 else (2,):
+                for j in (1, 2):
+                    convolution(f"{refine}.resConfUnit{unit}.conv{j}", features, features, 3)
+        convolution(f"{head}.scratch.output_conv1", features // 2, features, 3)
+        convolution(f"{head}.scratch.output_conv2.0", 32, features // 2, 3)
+        convolution(f"{head}.scratch.output_conv2.2", outputs, 32, 1)
+    return shapes
+
+
+def random_weight(name: str, shape: tuple[int, ...], generator: torch.Generator) -> torch.Tensor:
+    if name.endswith("gamma"):
+        return torch.full(shape, 0.1)
+    if len(shape) == 1:
+        return torch.randn(shape, generator=generator) * 0.05 + (1.0 if "norm" in name and name.endswith("weight") else 0.0)
+    fan_in = max(1, torch.tensor(shape[1:]).prod().item())
+    scale = 0.5 if "token" in name or "pos_embed" in name else fan_in**-0.5
+    return torch.randn(shape, generator=generator) * scale
+
+
 def vggt_tensors(prefixes: tuple[str, ...]) -> dict[str, torch.Tensor]:
-    """Random tensors with VGGT-1B's names and shapes: those of vggt-tiny, grown, with blocks 0.. repeated to the full depth."""
+    """Random tensors with the names and shapes of VGGT-1B's aggregator: those of vggt-tiny, grown, with blocks 0.. repeated to the full depth."""
     tiny = load_file(FIXTURES / "vggt-tiny" / "model.safetensors")
     generator = torch.Generator().manual_seed(1)
     tensors = {}
@@ -73,14 +134,7 @@ def vggt_tensors(prefixes: tuple[str, ...]) -> dict[str, torch.Tensor]:
         elif "blocks." in name:
             continue
         for copy in copies:
-            if name.endswith("gamma"):
-                tensors[copy] = torch.full(shape, 0.1)
-            elif len(shape) == 1:
-                tensors[copy] = torch.randn(shape, generator=generator) * 0.05 + (1.0 if "norm" in name and name.endswith("weight") else 0.0)
-            else:
-                fan_in = max(1, torch.tensor(shape[1:]).prod().item())
-                scale = 0.5 if "token" in name or "pos_embed" in name else fan_in**-0.5
-                tensors[copy] = torch.randn(shape, generator=generator) * scale
+            tensors[copy] = random_weight(copy, tuple(shape), generator)
     return tensors
 
 
@@ -120,7 +174,9 @@ def main() -> None:
     args = parser.parse_args()
     args.out.mkdir(parents=True, exist_ok=True)
     if args.kind == "vggt-1b":
-        save_file(vggt_tensors(("aggregator.",)), args.out / "model.safetensors", metadata={"format": "pt"})
+        generator = torch.Generator().manual_seed(3)
+        heads = {name: random_weight(name, shape, generator) for name, shape in head_shapes().items()}
+        save_file(vggt_tensors(("aggregator.",)) | heads, args.out / "model.safetensors", metadata={"format": "pt"})
         return
     make_qwen(args.out, args.text_from)
     if args.kind == "spatialstack-4b":

@@ -29,7 +29,7 @@ function copyBench(bytes: number, variant: 'copy' | 'read'): KernelBench {
     ...NO_TWIN,
     name: CEILING,
     variant,
-    shape: `${bytes / 2 ** 20} MiB`,
+    shape: `${bytes / 2 ** 20} MiB ${variant === 'copy' ? 'copied' : 'read'}`,
     setup(device) {
       const source = randomTensor(device, [bytes / 4], 'u32');
       const target = device.tensor([variant === 'copy' ? bytes / 4 : 1], 'u32');

@@ -68,11 +68,12 @@ function decodeWork(model: LanguageModel, context: number): ModelWork {
     units: { count: 1, unit: 'tokens' },
     refusal: tooLong(model, context + decoded),
     prepare: async () => {
-      const cache = new Cache(device, config.text, model.precision, context + 1);
+      // Room for the runs of a profile and more, as while generating: what a step attends to depends on it.
+      const cache = new Cache(device, config.text, model.precision, context + decoded);
       const normed = await model.prefill(randomPrompt(model, context), cache);
       device.dispose(normed);
       const sampler = new Sampler(device, config.text.vocab_size, new Int32Array(), undefined);
-      const decoder = new Decoder(model, cache, sampler, { position: context, steps: 1 });
+      const decoder = new Decoder(model, cache, sampler, { position: context, steps: decoded });
       device.tidy(() => decoder.begin(device.clear(device.tensor([1, config.text.hidden_size]))));
       return {
         run: async () => decoder.step(),
@@ -149,7 +150,8 @@ export async function loadLanguage(
   const qwen = model instanceof SpatialStack ? model.qwen : (model as Qwen35);
   const spatial = model instanceof SpatialStack ? model : undefined;
   const pictures = qwen.visual === undefined ? [] : sizes.pictures;
-  const { aggregator, settings } = spatial ?? {};
+  const { settings, vggt } = spatial ?? {};
+  const aggregator = vggt?.aggregator;
   const geometry =
     aggregator === undefined || settings === undefined
       ? []

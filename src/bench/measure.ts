@@ -1,11 +1,13 @@
+import { compare } from '../models/reference.ts';
 import { type Device, grid } from '../tensor/device.ts';
 import { DryDevice } from '../tensor/dry_device.ts';
+import { KernelError } from '../tensor/errors.ts';
 import type { Span } from '../tensor/profiler.ts';
 import { totalWork, type Work } from '../tensor/work.ts';
 import { type KernelBench, SkippedBench } from './kernel_bench.ts';
 import type { Ceiling, Row } from './report.ts';
 import { shareOf } from './roofline.ts';
-import { anyValues, relativeL2 } from './values.ts';
+import { anyValues } from './values.ts';
 
 /** How `measure` works. */
 export interface MeasureOptions {
@@ -140,7 +142,12 @@ export async function measureError(device: Device, bench: KernelBench): Promise<
   try {
     const expected = await run.expected();
     const result = device.tidy(() => run.run());
-    const error = relativeL2(await anyValues(result), expected);
+    const actual = await anyValues(result);
+    if (actual.length !== expected.length) {
+      throw new KernelError(`${bench.name}: ${actual.length} values where the CPU twin has ${expected.length}`);
+    }
+    const error = compare(actual, expected).relativeL2;
+    if (Number.isNaN(error)) throw new KernelError(`${bench.name}: results that are not finite`);
     if (!run.operands.includes(result)) device.dispose(result);
     return { error, errorShape: bench.reducedShape };
   } finally {

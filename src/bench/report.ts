@@ -33,7 +33,7 @@ export interface Row {
   /** Tokens, pictures, frames or bytes per second, of a model. */
   readonly rate?: number;
   readonly rateUnit?: string;
-  /** GPU memory at the peak since the device was opened, of a model. */
+  /** GPU memory at the peak while it was measured, weights included, of a model. */
   readonly peakBytes?: number;
   /** One kernel's part of a profiled pass: dispatches, FLOPs and bytes. */
   readonly count?: number;
@@ -148,7 +148,7 @@ export async function readReport(path: string): Promise<Report> {
 /** A report as text: one row a line, so that a change of one figure is a change of one line. */
 export function reportJson(report: Report): string {
   const { rows, ...head } = report;
-  const text = JSON.stringify({ ...head, rows: [] }, null, 2);
+  const text = JSON.stringify({ ...head, rows: [] }, rounded, 2);
   const lines = rows.map((row) => `    ${JSON.stringify(row, rounded)}`);
   return lines.length === 0
     ? `${text}\n`

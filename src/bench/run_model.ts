@@ -65,6 +65,8 @@ export async function runModel(
   }
   for (const work of works) {
     if (signal.aborted) break;
+    device.trim();
+    device.memory.peak = device.memory.allocated;
     const row = named(work, model);
     if (work.refusal !== undefined) {
       note({ ...row, note: work.refusal });

@@ -1,4 +1,5 @@
-import { tileFor, tunables } from '../kernels/tuning.ts';
+import { InputError } from '../io/errors.ts';
+import { type Tunable, tileFor, tunables } from '../kernels/tuning.ts';
 import type { Device, Tile } from '../tensor/device.ts';
 import { type KernelBench, SkippedBench } from './kernel_bench.ts';
 import { measure, measureError } from './measure.ts';
@@ -13,11 +14,12 @@ export interface Probe {
 /** By the name of the tunable. */
 export const PROBES: Readonly<Record<string, Probe>> = {
   'matmul/subgroup_matrix large': matmulProbe('subgroup_matrix', ['2048x18432x2560', '4096x4096x4096']),
-  'matmul/subgroup_matrix small': matmulProbe('subgroup_matrix', ['512x2560x9216', '512x2560x4096']),
+  'matmul/subgroup_matrix small': matmulProbe('subgroup_matrix', ['128x2560x9216', '128x2560x4096']),
   'matmul/register': matmulProbe('register', ['512x18432x2560', '4096x4096x4096']),
   'matmul/matvec wide': matmulProbe('matvec', ['1x18432x2560', '1x12352x2560', '1x248320x2560']),
   'matmul/matvec narrow': matmulProbe('matvec', ['1x2560x9216', '1x2560x4096']),
   'attention/flash_matrix': attentionProbe('flash_matrix', ['8192x8192, 16/16 heads of 64']),
+  'attention/flash_matrix wide': attentionProbe('flash_matrix', ['4096x4096, 16/4 heads of 256, causal']),
   'attention/decode long': attentionProbe('decode', ['1x32768, 16/4 heads of 256, causal']),
 };
 
@@ -40,6 +42,8 @@ export interface Trial {
 
 /** What to tune, and who is told. */
 export interface TuneOptions {
+  /** Names of tunables (`matmul/register`), or how they begin (`matmul`); all where there are none. */
+  readonly names: readonly string[];
   /** Opens the GPU without stored choices: again after a tile failed. */
   readonly open: () => Promise<Device>;
   /** Bound on the measuring time of one shape with one tile. */
@@ -72,15 +76,28 @@ async function time(device: Device, probe: readonly KernelBench[], seconds: numb
   return sum;
 }
 
-/**
- * Times the candidates of every tunable that this device can run. @returns the tiles that beat the kernels' own choices; those of tunables that were not
- * reached are left out
- */
-export async function tune(benches: readonly KernelBench[], options: TuneOptions): Promise<Map<string, Tile>> {
-  const chosen = new Map<string, Tile>();
+/** The tunables that names choose. @throws InputError */
+export function chooseTunables(names: readonly string[]): Tunable[] {
+  const all = tunables();
+  const matches = (name: string, wanted: string) =>
+    name === wanted || name.startsWith(`${wanted} `) || name.startsWith(`${wanted}/`);
+  for (const wanted of names) {
+    if (all.some(({ name }) => matches(name, wanted))) continue;
+    const known = all.map(({ name }) => `"${name}"`).join(', ');
+    throw new InputError(`bench tune: expected names among ${known}, or how they begin, found "${wanted}".`);
+  }
+  return names.length === 0 ? all : all.filter(({ name }) => names.some((wanted) => matches(name, wanted)));
+}
+
+/** What the tuner found: by name, a tile that beats the kernel's own choice, or undefined where nothing does. */
+export type Choices = ReadonlyMap<string, Tile | undefined>;
+
+/** Times the candidates of the tunables that this device can run. @returns the choices of those that were reached */
+export async function tune(benches: readonly KernelBench[], options: TuneOptions): Promise<Choices> {
+  const chosen = new Map<string, Tile | undefined>();
   let device = await options.open();
   try {
-    for (const tunable of tunables()) {
+    for (const tunable of chooseTunables(options.names)) {
       const probe = probeBenches(benches, PROBES[tunable.name]!);
       const trials: Trial[] = [];
       for (const tile of tunable.candidates) {
@@ -103,7 +120,7 @@ export async function tune(benches: readonly KernelBench[], options: TuneOptions
       const best = bestTrial(trials, tileFor(device, tunable));
       if (best === undefined) continue;
       options.onChoice(tunable.name, best.tile, best.gain);
-      if (best.gain > 0) chosen.set(tunable.name, best.tile);
+      chosen.set(tunable.name, best.gain > 0 ? best.tile : undefined);
     }
     return chosen;
   } finally {

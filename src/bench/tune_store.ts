@@ -5,7 +5,7 @@ import { readJsonFileIfPresent } from '../io/json.ts';
 import { JsonFields } from '../io/json_fields.ts';
 import { writeTextFile } from '../io/output_file.ts';
 import { Device, type Tile } from '../tensor/device.ts';
-import type { GpuOptions, OpenedGpu } from '../tensor/gpu.ts';
+import type { OpenedGpu } from '../tensor/gpu.ts';
 
 /** Raised when the meaning of a stored tile changes. */
 const VERSION = 1;
@@ -68,21 +68,26 @@ export async function readTiles(
   return (await readStore(path, warn)).get(adapterKey(adapter)) ?? new Map();
 }
 
-/** Stores choices for an adapter, beside those for others. */
+/** Stores choices for an adapter, beside those for others and for what was not tuned now; an undefined one forgets what was stored. */
 export async function writeTiles(
   adapter: Pick<OpenedGpu, 'card' | 'name'>,
-  tiles: Tiles,
+  choices: ReadonlyMap<string, Tile | undefined>,
   path = tunePath(),
 ): Promise<void> {
   const store = await readStore(path, () => undefined);
+  const tiles = new Map(store.get(adapterKey(adapter)));
+  for (const [name, tile] of choices) {
+    if (tile === undefined) tiles.delete(name);
+    else tiles.set(name, tile);
+  }
   store.set(adapterKey(adapter), tiles);
   const adapters = Object.fromEntries([...store].map(([key, found]) => [key, Object.fromEntries(found)]));
   await writeTextFile(path, `${JSON.stringify({ version: VERSION, adapters }, null, 2)}\n`);
 }
 
 /** Opens the GPU with the tiles that were measured best for it. @throws DeviceError */
-export async function openTunedDevice(warn: (text: string) => void, options?: GpuOptions): Promise<Device> {
-  const device = await Device.open(options);
+export async function openTunedDevice(warn: (text: string) => void): Promise<Device> {
+  const device = await Device.open();
   for (const [name, tile] of await readTiles(device.opened, warn)) device.tuning.set(name, tile);
   return device;
 }

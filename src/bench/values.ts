@@ -22,15 +22,3 @@ export async function anyValues(tensor: Tensor): Promise<ArrayLike<number>> {
   const { device, dtype } = tensor;
   return dtype === 'i32' || dtype === 'u32' ? device.readInt32(tensor) : floatValues(tensor);
 }
-
-/** ||actual - expected|| / ||expected||; infinite where one has numbers that the other has not. */
-export function relativeL2(actual: ArrayLike<number>, expected: ArrayLike<number>): number {
-  if (actual.length !== expected.length)
-    throw new KernelError(`${actual.length} values for ${expected.length} expected`);
-  let [error, norm] = [0, 0];
-  for (let i = 0; i < expected.length; i++) {
-    error += (actual[i]! - expected[i]!) ** 2;
-    norm += expected[i]! ** 2;
-  }
-  return Number.isNaN(error) ? Number.POSITIVE_INFINITY : Math.sqrt(error / Math.max(norm, Number.MIN_VALUE));
-}

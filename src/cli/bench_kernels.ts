@@ -43,7 +43,7 @@ export function addBenchKernels(bench: Command, exit: (code: number) => void): v
 
 /** Runs `bench kernels`. @returns the exit code */
 async function benchKernels(names: readonly string[], flags: KernelFlags): Promise<number> {
-  const output = await BenchOutput.open(flags);
+  const output = await BenchOutput.open(flags, 'kernels');
   const benches = chooseBenches(await loadBenches(), names);
   const controller = new AbortController();
   output.onClosed = () => controller.abort();

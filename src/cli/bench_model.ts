@@ -8,7 +8,6 @@ import type { Device } from '../tensor/device.ts';
 import { addModelFlags, loadBenched, type ModelFlags, sizesOf, writeTrace } from './bench_model_flags.ts';
 import { addOutputFlags, BenchOutput, type OutputFlags } from './bench_output.ts';
 import { BenchTable, MODEL_COLUMNS } from './bench_table.ts';
-import { memory } from './format.ts';
 import { withInterrupt } from './interrupt.ts';
 import { Progress } from './progress.ts';
 import { findModel, nameOf, withDevice } from './session.ts';
@@ -26,7 +25,8 @@ const HELP = `
 Rows: loading; the first token of the first prompt, while no kernel is compiled (drivers may keep compiled kernels of earlier runs); the first token again;
 prefill by length; decode by context, in milliseconds a token while several are in flight; the vision tower by pictures of 512x384; VGGT's aggregator and
 heads by frames of 518x392. Prompts and pictures are random. Times are by the clock, the GPU idle before and after, the best of three after one more run;
---pictures also says how many go into the prompts of the first token. A checkpoint of random weights does: bench/peers/make_checkpoint.py writes them.
+peak memory is what the GPU held at most during a row, weights included. --pictures also says how many go into the prompts of the first token. A checkpoint
+of random weights does: bench/peers/make_checkpoint.py writes them.
 
 --trace writes, after the measurements, one pass of each kind at its first size, by kernel label, from GPU timestamps.
 
@@ -57,7 +57,7 @@ export function addBenchModel(bench: Command, exit: (code: number) => void): voi
 
 /** Runs `bench model`. @returns the exit code */
 async function benchModel(flags: ModelFlags & OutputFlags): Promise<number> {
-  const output = await BenchOutput.open(flags);
+  const output = await BenchOutput.open(flags, 'model');
   if (flags.trace !== undefined) await checkWritable('--trace', flags.trace);
   const progress = new Progress(false);
   const path = await findModel(flags.modelPath, progress);
@@ -79,7 +79,6 @@ async function benchModel(flags: ModelFlags & OutputFlags): Promise<number> {
         onRow: (row) => output.row(table, row),
       }),
     );
-    output.line(`peak GPU memory ${memory(device.memory.peak)}`);
     const isInterrupted = controller.signal.aborted;
     if (flags.trace !== undefined && failures === 0 && !isInterrupted) {
       await writeTrace(flags.trace, device, await tracePasses(device, model));

@@ -1,4 +1,5 @@
 import type { Command } from 'commander';
+import { NOISE_PERCENT } from '../bench/compare.ts';
 import { type Report, type Row, readReport, reportJson } from '../bench/report.ts';
 import { InputError } from '../io/errors.ts';
 import { checkWritable, writeTextFile } from '../io/output_file.ts';
@@ -40,6 +41,7 @@ export class BenchOutput {
   readonly #stdout = new StandardOutput();
   readonly old: Report | undefined;
   #regressions = 0;
+  #compared = 0;
 
   private constructor(flags: OutputFlags, old: Report | undefined) {
     this.#flags = flags;
@@ -47,13 +49,17 @@ export class BenchOutput {
   }
 
   /** Reads and checks what the flags name, before anything is measured. @throws InputError */
-  static async open(flags: OutputFlags): Promise<BenchOutput> {
+  static async open(flags: OutputFlags, kind: Report['kind']): Promise<BenchOutput> {
     const { json, compare, failOnRegression } = flags;
     if (failOnRegression !== undefined && compare === undefined) {
       throw new InputError('--fail-on-regression: expected --compare beside it, found none.');
     }
     if (json !== undefined && json !== '-') await checkWritable('--json', json);
-    return new BenchOutput(flags, compare === undefined ? undefined : await readReport(compare));
+    const old = compare === undefined ? undefined : await readReport(compare);
+    if (old !== undefined && old.kind !== kind) {
+      throw new InputError(`--compare ${compare}: expected figures of kind "${kind}", found "${old.kind}".`);
+    }
+    return new BenchOutput(flags, old);
   }
 
   /** For a table's constructor. */
@@ -72,13 +78,19 @@ export class BenchOutput {
   }
 
   row(table: BenchTable, row: Row): void {
-    if (table.compare(row).isRegression) this.#regressions += 1;
+    const { ratio, isRegression } = table.compare(row);
+    if (ratio !== undefined) this.#compared += 1;
+    if (isRegression) this.#regressions += 1;
     this.line(table.line(row));
   }
 
   /** Writes the report. @returns the exit code */
   async finish(report: Report, { failures = 0, isInterrupted = false } = {}): Promise<number> {
     const { json, failOnRegression } = this.#flags;
+    if (this.old !== undefined) {
+      const percent = failOnRegression ?? NOISE_PERCENT;
+      this.line(`${this.#regressions} of ${this.#compared} rows compared are slower by more than ${percent} %`);
+    }
     if (json === '-') this.#stdout.write(reportJson(report));
     else if (json !== undefined) await writeTextFile(json, reportJson(report));
     if (this.#stdout.closedCode !== undefined) return this.#stdout.closedCode;

@@ -45,11 +45,12 @@ export function addBenchProfile(bench: Command, exit: (code: number) => void): v
 
 /** Runs `bench profile`. @returns the exit code */
 async function benchProfile(flags: ModelFlags & OutputFlags): Promise<number> {
-  const output = await BenchOutput.open(flags);
+  const output = await BenchOutput.open(flags, 'profile');
   if (flags.trace !== undefined) await checkWritable('--trace', flags.trace);
   const progress = new Progress(false);
   const path = await findModel(flags.modelPath, progress);
   const controller = new AbortController();
+  output.onClosed = () => controller.abort();
   return withDevice(async (device) => {
     const sizes = sizesOf(flags, device.opened.isSoftware ? SOFTWARE_SIZES : SIZES);
     const ceiling = await measureCeiling(device);

@@ -1,6 +1,6 @@
 import { type ComparedRow, compareRows } from '../bench/compare.ts';
 import type { Report, Row } from '../bench/report.ts';
-import { bytes, count } from './format.ts';
+import { bytes, count, memory } from './format.ts';
 
 /** A column of figures. */
 interface Column {
@@ -45,6 +45,7 @@ export const KERNEL_COLUMNS: readonly Column[] = [
 /** Figures of `bench model`. */
 export const MODEL_COLUMNS: readonly Column[] = [
   TIME,
+  { title: 'peak memory', width: 11, cell: ({ peakBytes }) => (peakBytes === undefined ? '-' : memory(peakBytes)) },
   {
     title: 'rate',
     width: 18,

@@ -1,9 +1,8 @@
 import type { Command } from 'commander';
 import { chooseBenches, loadBenches } from '../bench/run_kernels.ts';
-import { type Trial, tune } from '../bench/tune.ts';
+import { chooseTunables, type Trial, tune } from '../bench/tune.ts';
 import { tunePath, writeTiles } from '../bench/tune_store.ts';
 import { checkWritable } from '../io/output_file.ts';
-import { tunables } from '../kernels/tuning.ts';
 import { Device, type Tile } from '../tensor/device.ts';
 import type { OpenedGpu } from '../tensor/gpu.ts';
 import { time } from './bench_table.ts';
@@ -21,8 +20,9 @@ Cards differ in caches and registers, so some kernels have several tile sizes to
 CPU twin, and stores those that beat the built-in choice by more than 2 % for this card and driver in ${tunePath()}
 (the folder follows XDG_CACHE_HOME). Every other command uses what is stored; delete the file to return to the built-in choices.
 
-Example:
+Examples:
   $ spatialstack bench tune
+  $ spatialstack bench tune matmul "attention/decode long" --dry-run
 
 Exit code: 0 tuned, 2 wrong usage, 130 ended by Ctrl-C (nothing is stored).`;
 
@@ -32,6 +32,7 @@ export function addBenchTune(bench: Command, exit: (code: number) => void): void
     .command('tune')
     .summary('find the best tile sizes of the kernels for this card')
     .description('Times the tile sizes that kernels can choose from and stores the best for this card and driver.')
+    .argument('[name...]', 'tunables ("matmul/matvec wide") or how they begin (matmul); all unless given')
     .option(
       '--seconds <s>',
       'bound on the measuring time of a shape',
@@ -40,7 +41,7 @@ export function addBenchTune(bench: Command, exit: (code: number) => void): void
     )
     .option('--dry-run', 'measure and print, store nothing')
     .addHelpText('after', HELP)
-    .action(async (flags: TuneFlags) => exit(await benchTune(flags)));
+    .action(async (names: string[], flags: TuneFlags) => exit(await benchTune(names, flags)));
 }
 
 function named(tile: Tile): string {
@@ -50,14 +51,16 @@ function named(tile: Tile): string {
 }
 
 /** Runs `bench tune`. @returns the exit code */
-async function benchTune({ seconds, dryRun }: TuneFlags): Promise<number> {
+async function benchTune(names: readonly string[], { seconds, dryRun }: TuneFlags): Promise<number> {
   const path = tunePath();
   if (dryRun !== true) await checkWritable('the cache file', path);
   const benches = chooseBenches(await loadBenches(), ['matmul', 'attention']);
   const output = new StandardOutput();
   const controller = new AbortController();
   output.onClosed = () => controller.abort();
-  const width = Math.max(...tunables().flatMap(({ candidates }) => candidates.map((tile) => named(tile).length)));
+  const width = Math.max(
+    ...chooseTunables(names).flatMap(({ candidates }) => candidates.map((tile) => named(tile).length)),
+  );
   const onTrial = ({ tunable, tile, milliseconds, note }: Trial) =>
     output.write(`${tunable.padEnd(30)} ${named(tile).padEnd(width)} ${note ?? time(milliseconds).padStart(9)}\n`);
   let opened: OpenedGpu;
@@ -68,6 +71,7 @@ async function benchTune({ seconds, dryRun }: TuneFlags): Promise<number> {
         opened = device.opened;
         return device;
       },
+      names,
       seconds,
       signal: controller.signal,
       onTrial,
@@ -80,6 +84,7 @@ async function benchTune({ seconds, dryRun }: TuneFlags): Promise<number> {
   if (controller.signal.aborted) return output.closedCode ?? INTERRUPTED;
   if (dryRun === true) return 0;
   await writeTiles(opened!, chosen, path);
-  output.write(`${chosen.size} of ${tunables().length} choices stored in ${path}\n`);
+  const better = [...chosen.values()].filter((tile) => tile !== undefined).length;
+  output.write(`${better} of ${chosen.size} built-in choices replaced in ${path}\n`);
   return 0;
 }

@@ -78,7 +78,7 @@ export async function runCommand(flags: EvalFlags): Promise<number> {
       minPixels,
       maxPixels,
       ...(geometryEncoderPath !== undefined && { geometryEncoderPath }),
-      onProgress: progress.transfer(`loading ${nameOf(modelFolder)}`),
+      ...progress.loading(nameOf(modelFolder)),
     });
     return { device, loaded };
   });

@@ -1,6 +1,7 @@
 import type { Command } from 'commander';
 import { InputError } from '../io/errors.ts';
 import { checkWritable, writeTextFile } from '../io/output_file.ts';
+import { checkOutputFolder, type OutputFolder } from '../io/output_folder.ts';
 import { type LoadedModel, loadLanguageModel } from '../models/load.ts';
 import type { DtypeName } from '../models/precision.ts';
 import { prepareInput } from '../models/prepare.ts';
@@ -12,6 +13,7 @@ import { INTERRUPTED, withInterrupt } from './interrupt.ts';
 import { isVggt } from './model_kind.ts';
 import { Progress } from './progress.ts';
 import { readPrompt } from './prompt_text.ts';
+import { GEOMETRY_HEADS, geometryEncoder, saveGeometry } from './save_geometry.ts';
 import { findModel, nameOf, withDevice } from './session.ts';
 import { StandardOutput } from './standard_output.ts';
 import { decimal, dtype, nonEmpty, referenceFrame, wholeNumber } from './values.ts';
@@ -44,6 +46,8 @@ export interface InferFlags {
   readonly geometryEncoderPath?: string;
   readonly referenceFrame?: string;
   readonly outputJson?: string;
+  readonly saveGeometry?: string;
+  readonly force?: true;
   readonly quiet?: true;
 }
 
@@ -139,6 +143,12 @@ export function addInferCommand(program: Command, exit: (code: number) => void):
       referenceFrame,
     )
     .option('--output-json <file>', 'write the answer with ids, timings and rates to this file')
+    .option(
+      '--save-geometry <folder>',
+      'write cameras, depth and points of the pictures to this folder, where the checkpoint has the heads',
+      nonEmpty('--save-geometry', 'a folder'),
+    )
+    .option('--force', 'let --save-geometry replace the results in a folder that exists')
     .option('--quiet', 'no progress and no figures')
     .addHelpText('after', EXAMPLES)
     .action(async (flags: InferFlags) => exit(await infer(flags)));
@@ -157,16 +167,21 @@ async function infer(flags: InferFlags): Promise<number> {
     );
   }
   const readingStart = performance.now();
-  const images = await readVisuals(flags);
+  const names: string[] = [];
+  const { pictures: images } = await readVisuals(flags, {}, (picture, name) => {
+    names.push(name);
+    return picture;
+  });
   const reading = performance.now() - readingStart;
 
   return withDevice(async (device) => {
     const loadStart = performance.now();
     const loaded = await load(device, path, flags, progress);
     const loadMs = performance.now() - loadStart;
+    if (flags.saveGeometry !== undefined) geometryEncoder(loaded);
 
     const prepareStart = performance.now();
-    const { input } = await prepareInput(loaded, {
+    const prepared = await prepareInput(loaded, {
       images,
       prompt,
       ...(flags.system !== undefined && { system: flags.system }),
@@ -174,6 +189,7 @@ async function infer(flags: InferFlags): Promise<number> {
       addFrameIndex: flags.addFrameIndex === true,
       geometryPreprocessing: '518',
     });
+    const { input } = prepared;
     const preprocess = reading + performance.now() - prepareStart;
     progress.line(
       `prompt: ${input.inputIds.length} tokens, ${images.length} ${images.length === 1 ? 'picture' : 'pictures'}`,
@@ -194,8 +210,13 @@ async function infer(flags: InferFlags): Promise<number> {
       });
       await writeTextFile(flags.outputJson, json);
     }
+    let isInterrupted = result.finishReason === 'interrupted';
+    if (flags.saveGeometry !== undefined && !isInterrupted && output.closedCode === undefined) {
+      const folder = geometryFolder(flags, flags.saveGeometry);
+      isInterrupted = !(await saveGeometry(loaded, prepared, folder, names, progress));
+    }
     await loaded.close();
-    return output.closedCode ?? (result.finishReason === 'interrupted' ? INTERRUPTED : 0);
+    return output.closedCode ?? (isInterrupted ? INTERRUPTED : 0);
   });
 }
 
@@ -208,6 +229,15 @@ async function checkFlags(flags: InferFlags): Promise<void> {
   }
   await checkVisualFlags(flags);
   if (flags.outputJson !== undefined) await checkWritable('--output-json', flags.outputJson);
+  if (flags.saveGeometry === undefined) return;
+  if (flags.image === undefined && flags.imageDir === undefined && flags.video === undefined) {
+    throw new InputError('--save-geometry: expected pictures to make geometry of, found none.');
+  }
+  await checkOutputFolder(geometryFolder(flags, flags.saveGeometry));
+}
+
+function geometryFolder({ force }: InferFlags, path: string): OutputFolder {
+  return { path, flag: '--save-geometry', force: force === true };
 }
 
 function load(device: Device, path: string, flags: InferFlags, progress: Progress): Promise<LoadedModel> {
@@ -219,7 +249,8 @@ function load(device: Device, path: string, flags: InferFlags, progress: Progres
     ...(flags.flashAttn2 ? {} : { attention: 'naive' as const }),
     ...(geometryEncoderPath !== undefined && { geometryEncoderPath }),
     ...(referenceFrame !== undefined && { referenceFrame }),
-    onProgress: progress.transfer(`loading ${nameOf(path)}`),
+    ...(flags.saveGeometry !== undefined && { geometryHeads: GEOMETRY_HEADS }),
+    ...progress.loading(nameOf(path)),
   });
 }
 

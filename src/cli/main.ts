@@ -8,6 +8,7 @@ import { addEvalCommand } from './eval.ts';
 import { addInferCommand } from './infer.ts';
 import { addInfoCommand } from './info.ts';
 import { addVerifyCommand } from './verify.ts';
+import { addVggtCommand } from './vggt.ts';
 
 const WRONG_USAGE_OR_INPUT = 2;
 const FAILURE = 1;
@@ -28,6 +29,7 @@ function commandLine(exit: (code: number) => void): Command {
     .exitOverride()
     .configureOutput({ outputError: () => undefined });
   addInferCommand(program, exit);
+  addVggtCommand(program, exit);
   addEvalCommand(program, exit);
   addVerifyCommand(program, exit);
   addInfoCommand(program, exit);

@@ -54,6 +54,22 @@ export class Progress {
     this.#drawnAt = Number.NEGATIVE_INFINITY;
   }
 
+  /** What a model's loader reports to: its bytes, and the kernels that it still waits for when they have arrived. */
+  loading(name: string): {
+    onProgress: (done: number, total: number) => void;
+    onCompile: (done: Promise<void>) => void;
+  } {
+    return {
+      onProgress: this.transfer(`loading ${name}`),
+      onCompile: (compiled) => {
+        const start = performance.now();
+        this.show('compiling kernels');
+        const tell = () => this.line(`compiling kernels: ${duration(performance.now() - start)} more`);
+        compiled.then(tell, () => this.clear());
+      },
+    };
+  }
+
   /** A step that moves bytes: a bar with amount and rate while it lasts, one line with both when all have arrived. */
   transfer(title: string): (done: number, total: number) => void {
     const start = performance.now();

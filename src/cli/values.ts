@@ -1,6 +1,8 @@
 import { InputError } from '../io/errors.ts';
 import { DTYPES, type DtypeName } from '../models/precision.ts';
 
+type Point = readonly [x: number, y: number];
+
 /** Parses the value of a flag; what it throws names the flag, what was expected and what was found. */
 type Parser<T> = (text: string) => T;
 
@@ -28,7 +30,7 @@ export function decimal(flag: string, min: number, max: number, { above = false 
 }
 
 /** One of a few names. */
-function oneOf<T extends string>(flag: string, known: readonly T[]): Parser<T> {
+export function oneOf<T extends string>(flag: string, known: readonly T[]): Parser<T> {
   return (text) => {
     const found = known.find((name) => name === text);
     if (found === undefined) throw refusal(flag, known.join(', '), text);
@@ -41,6 +43,15 @@ export const dtype: Parser<DtypeName> = oneOf('--dtype', DTYPES);
 
 /** Which frame is the geometry encoder's frame of reference. */
 export const referenceFrame: Parser<'first' | 'last'> = oneOf('--reference-frame', ['first', 'last']);
+
+/** Points as x,y; commander passes those that came before. */
+export function points(flag: string): (text: string, previous?: Point[]) => Point[] {
+  return (text, previous = []) => {
+    const match = /^(\d+(?:\.\d*)?),(\d+(?:\.\d*)?)$/.exec(text);
+    if (match === null) throw refusal(flag, 'points as x,y in pixels of the first picture', text);
+    return [...previous, [Number(match[1]), Number(match[2])]];
+  };
+}
 
 /** A path or text that must not be empty. */
 export function nonEmpty(flag: string, what: string): Parser<string> {

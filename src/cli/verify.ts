@@ -98,10 +98,9 @@ async function verifyVggt(
   flags: VerifyFlags,
   progress: Progress,
 ): Promise<Replay> {
-  const onProgress = progress.transfer(`loading ${nameOf(path)}`);
   const vggt = await VGGT.load(device, path, {
     dtype: flags.dtype,
-    onProgress,
+    ...progress.loading(nameOf(path)),
     ...(flags.flashAttn2 ? {} : { attention: 'naive' as const }),
   });
   return replayVggt(vggt, reference, TOLERANCES[flags.dtype]);
@@ -119,7 +118,7 @@ async function verifyLanguageModel(
     ...(flags.flashAttn2 ? {} : { attention: 'naive' as const }),
     ...(flags.geometryEncoderPath !== undefined && { geometryEncoderPath: flags.geometryEncoderPath }),
     ...(flags.referenceFrame !== undefined && { referenceFrame: flags.referenceFrame }),
-    onProgress: progress.transfer(`loading ${nameOf(path)}`),
+    ...progress.loading(nameOf(path)),
   });
   return replayLanguageModel(model, reference, TOLERANCES[flags.dtype]);
 }

@@ -32,25 +32,33 @@ async function readPicture(path: string): Promise<Uint8Array> {
   }
 }
 
+/** How a picture file becomes pixels. */
+export interface DecodeOptions {
+  /** `drop` keeps the colour of transparent pixels as stored (Qwen's processor); `white` composites on white (VGGT). */
+  readonly alpha?: 'drop' | 'white';
+  /**
+   * As people see the picture rather than as Pillow's `convert("RGB")` does: turned upright by its EXIF orientation, transparency of every kind on white,
+   * 16-bit grey reduced to its high byte instead of clipped.
+   */
+  readonly asSeen?: boolean;
+}
+
 /**
  * Decodes a JPEG, PNG, WebP or BMP file (a path or its bytes) to the pixels that Pillow's `open(...).convert("RGB")` gives: no rotation by
- * EXIF, no colour management, palette and grey expanded, 16-bit colour reduced to its high byte.
- * `alpha`: 'drop' keeps the colour of transparent pixels as stored (Qwen's processor); 'white' composites on white (VGGT).
+ * EXIF, no colour management, palette and grey expanded, 16-bit colour reduced to its high byte; `options` change that.
  * Throws InputError for a file that is missing, empty, damaged, animated, too large or of another format.
  */
-export async function decodeImage(
-  source: string | Uint8Array,
-  options: { alpha?: 'drop' | 'white' } = {},
-): Promise<RgbImage> {
+export async function decodeImage(source: string | Uint8Array, options: DecodeOptions = {}): Promise<RgbImage> {
   const name = typeof source === 'string' ? `picture ${source}` : 'the picture';
   const bytes = typeof source === 'string' ? await readPicture(source) : source;
   if (bytes.length === 0) throw new InputError(`${name} is empty; expected a JPEG, PNG, WebP or BMP file.`);
-  const onWhite = options.alpha === 'white';
+  const asSeen = options.asSeen === true;
+  const onWhite = asSeen || options.alpha === 'white';
   if (isBmp(bytes)) return toRgb(decodeBmp(bytes, name, MAX_PIXELS), onWhite);
-  return toRgb(await decodeWithSharp(bytes, name), onWhite && hasRgbaMode(bytes));
+  return toRgb(await decodeWithSharp(bytes, name, asSeen), onWhite && (asSeen || hasRgbaMode(bytes)));
 }
 
-async function decodeWithSharp(bytes: Uint8Array, name: string): Promise<RawPixels> {
+async function decodeWithSharp(bytes: Uint8Array, name: string, asSeen: boolean): Promise<RawPixels> {
   // 'error' refuses what Pillow refuses (truncation, broken checksums) and lets pass what it lets pass (odd metadata).
   const input = sharp(bytes, { failOn: 'error', ignoreIcc: true, limitInputPixels: false });
   const meta = await input.metadata().catch((error: Error) => {
@@ -65,6 +73,7 @@ async function decodeWithSharp(bytes: Uint8Array, name: string): Promise<RawPixe
   if ((meta.pages ?? 1) > 1 || isAnimatedPng(bytes)) {
     throw new InputError(`${name} is an animation; expected a still picture.`);
   }
+  if (asSeen) input.autoOrient();
   const isCmyk = meta.space === 'cmyk';
   const isDeep = meta.depth === 'ushort';
   if (isCmyk) input.pipelineColourspace('cmyk').toColourspace('cmyk');
@@ -75,13 +84,15 @@ async function decodeWithSharp(bytes: Uint8Array, name: string): Promise<RawPixe
   });
   const { width, height, channels } = info;
   if (isCmyk) return { width, height, channels: 3, data: cmykToRgb(data) };
-  return { width, height, channels, data: isDeep ? reduceTo8Bits(data, channels) : data };
+  return { width, height, channels, data: isDeep ? reduceTo8Bits(data, channels, asSeen) : data };
 }
 
-/** Pillow's conversion of 16-bit samples: the high byte, except that grey without alpha is clipped at 255 instead. */
-function reduceTo8Bits(samples: Uint8Array, channels: number): Uint8Array {
+/** Pillow's conversion of 16-bit samples: the high byte, except that grey without alpha is clipped at 255 instead, unless `asSeen`. */
+function reduceTo8Bits(samples: Uint8Array, channels: number, asSeen: boolean): Uint8Array {
   const wide = new Uint16Array(samples.buffer, samples.byteOffset, samples.length / 2);
-  return channels === 1 ? Uint8Array.from(wide, (v) => Math.min(v, 255)) : Uint8Array.from(wide, (v) => v >> 8);
+  return channels === 1 && !asSeen
+    ? Uint8Array.from(wide, (v) => Math.min(v, 255))
+    : Uint8Array.from(wide, (v) => v >> 8);
 }
 
 /** Pillow's CMYK conversion: (255 - K) - C (255 - K) / 255, without profiles. */

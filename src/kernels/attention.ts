@@ -47,13 +47,13 @@ const NARROW_HEAD = 64;
 
 /** Whether a variant can do this. */
 export function attentionSupports(variant: AttentionVariant, q: Heads, k: Heads, v: Heads): boolean {
-  if (variant === 'decode') return q.tokens === 1;
-  if (variant !== 'flash_matrix') return true;
-  const isAligned = [q, k, v].every(
-    ({ tensor, dim, offset, tokenStride, headStride }) =>
-      tensor.dtype === 'f16' && [dim, offset, tokenStride, headStride].every((n) => n % 8 === 0),
+  if (variant === 'naive' || variant === 'flash') return true;
+  const isAligned = [q, k, v].every(({ dim, offset, tokenStride, headStride }) =>
+    [dim, offset, tokenStride, headStride].every((n) => n % 8 === 0),
   );
-  return isAligned && q.dim <= 256 && q.tensor.device.multipliesMatrices;
+  if (variant === 'decode') return isAligned && q.tokens === 1;
+  const isHalf = [q, k, v].every(({ tensor }) => tensor.dtype === 'f16');
+  return isAligned && isHalf && q.dim <= 256 && q.tensor.device.multipliesMatrices;
 }
 
 /** The variant for these operands. */
@@ -209,8 +209,20 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
   return out;
 }
 
-/** Query heads that one workgroup of the decode variant takes at most. */
-const DECODE_GROUP = 8;
+/** Query heads that one workgroup of the decode variant takes at most, and values that a thread has in flight; a CPU compiles less of both sooner. */
+const DECODE_TILE = tunable(
+  'attention/decode',
+  [
+    { GROUP: 8, VALUES: 8 },
+    { GROUP: 4, VALUES: 4 },
+    { GROUP: 1, VALUES: 8 },
+  ],
+  { GROUP: 1, VALUES: 1 },
+);
+/** Dims of all query heads of a workgroup, which its memory bounds. */
+const DECODE_DIMS = 2048;
+/** Its threads that share a key. */
+const DECODE_LANES = 8;
 
 /** Attention of one query: the splits, then their join. */
 function decode(
@@ -225,7 +237,8 @@ function decode(
   const chunk = k.tokens <= DECODE_CHUNK * DECODE_SPLITS ? DECODE_CHUNK : tileFor(device, LONG_DECODE_CHUNK).CHUNK;
   const splits = Math.ceil(k.tokens / chunk);
   const shared = q.heads / k.heads;
-  let group = Math.min(shared, DECODE_GROUP);
+  const tile = tileFor(device, DECODE_TILE);
+  let group = Math.min(shared, tile.GROUP, Math.floor(DECODE_DIMS / q.dim));
   while (shared % group !== 0) group -= 1;
   device.tidy(() => {
     const partial = device.tensor([splits, q.heads, q.dim]);
@@ -233,7 +246,13 @@ function decode(
     const atCursor = { AT_CURSOR: cursor !== undefined, CHUNK: chunk };
     device.run({
       kernel: 'attention/decode_split',
-      constants: { ...constants, ...atCursor, GROUP: group },
+      constants: {
+        ...constants,
+        ...atCursor,
+        GROUP: group,
+        VALUES: tile.VALUES,
+        LANE_PIECES: Math.ceil(q.dim / 8 / DECODE_LANES),
+      },
       bindings: [...operands, partial, stats, cursor ?? q.tensor],
       params: { ...params, count: splits },
       workgroups: [splits, q.heads / group],

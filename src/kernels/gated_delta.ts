@@ -1,7 +1,8 @@
-import { grid } from '../tensor/device.ts';
+import { type Device, grid } from '../tensor/device.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Work } from '../tensor/work.ts';
+import { chunkedDelta, chunkedDeltaOnMatrices, MATRIX_DIM, MATRIX_SUBGROUP } from './gated_delta_chunked.ts';
 import { gatedRmsNorm } from './gated_rms_norm.ts';
 import { heads } from './heads.ts';
 
@@ -14,8 +15,18 @@ export interface DeltaShape {
 }
 
 /** The rungs of the ladder. */
-export const GATED_DELTA_VARIANTS = ['recurrent', 'chunked'] as const;
+export const GATED_DELTA_VARIANTS = ['recurrent', 'chunked', 'chunked_matrix'] as const;
 export type GatedDeltaVariant = (typeof GATED_DELTA_VARIANTS)[number];
+
+/** How to run the rule. */
+export interface GatedDeltaOptions {
+  /** What products may round their operands to; f32 unless given. Sums and the state are f32 in any case. */
+  readonly operand?: 'f32' | 'f16';
+  /** Takes this variant instead of the one chosen by size: for tests and benchmarks. */
+  readonly variant?: GatedDeltaVariant;
+  /** Chunks of 64 tokens that the chunked forms take at a time instead of as many as they bound their memory to: for tests. */
+  readonly segmentChunks?: number;
+}
 
 /** Where b and a lie in the rows of a fused projection, in elements. */
 export interface GateColumns {
@@ -24,9 +35,7 @@ export interface GateColumns {
   readonly a: number;
 }
 
-/** Tokens of a chunk in the chunked form. */
-const CHUNK = 32;
-/** From this many tokens on, the chunked form wins. */
+/** From this many tokens on, the chunked forms win. */
 const CHUNKED_FROM = 64;
 
 /** What the rule cannot do without: three passes over the state a token (predict, update, read out); y, gates and result once, the state twice. */
@@ -34,6 +43,35 @@ export function gatedDeltaWork(tokens: number, { keyHeads, valueHeads, keyDim, v
   const state = valueHeads * keyDim * valueDim;
   const row = 2 * keyHeads * keyDim + 2 * valueHeads * valueDim + 2 * valueHeads;
   return { flops: 6 * tokens * state, bytes: 4 * (tokens * row + 2 * state) };
+}
+
+/** Whether a variant can do this on the device with operands of this dtype. */
+export function gatedDeltaSupports(
+  device: Device,
+  variant: GatedDeltaVariant,
+  { keyDim, valueDim }: DeltaShape,
+  operand: 'f32' | 'f16',
+): boolean {
+  switch (variant) {
+    case 'recurrent':
+      return true;
+    case 'chunked':
+      return keyDim <= 128 && keyDim % 4 === 0 && valueDim % 4 === 0;
+    case 'chunked_matrix':
+      return (
+        operand === 'f16' &&
+        keyDim === MATRIX_DIM &&
+        valueDim === MATRIX_DIM &&
+        device.multipliesMatrices &&
+        device.opened.subgroupMinSize === MATRIX_SUBGROUP
+      );
+  }
+}
+
+/** The variant for these sizes: the last rung that can do it, and `recurrent` for few tokens. */
+function chooseVariant(device: Device, tokens: number, shape: DeltaShape, operand: 'f32' | 'f16'): GatedDeltaVariant {
+  const order = tokens >= CHUNKED_FROM ? (['chunked_matrix', 'chunked'] as const) : [];
+  return order.find((variant) => gatedDeltaSupports(device, variant, shape, operand)) ?? 'recurrent';
 }
 
 /**
@@ -51,16 +89,21 @@ export function gatedDelta(
   dt_bias: Tensor,
   state: Tensor,
   shape: DeltaShape,
-  options: { variant?: GatedDeltaVariant } = {},
+  options: GatedDeltaOptions = {},
 ): Tensor {
   const { keyHeads, valueHeads, keyDim, valueDim } = shape;
   const device = y.device;
   const tokens = y.dim(0);
   const stride = gates.tensor.dim(-1);
   checkOperands(y, gates, A_log, dt_bias, state, shape);
-  const variant = options.variant ?? (tokens >= CHUNKED_FROM ? 'chunked' : 'recurrent');
-  if (variant === 'chunked' && keyDim > 128)
-    throw new KernelError(`gatedDelta: the chunked form takes key heads of at most 128, not ${keyDim}`);
+  const { operand = 'f32', segmentChunks } = options;
+  const variant = options.variant ?? chooseVariant(device, tokens, shape, operand);
+  if (!gatedDeltaSupports(device, variant, shape, operand))
+    throw new KernelError(
+      `gatedDelta: variant ${variant} cannot do key heads of ${keyDim} and value heads of ${valueDim} with ${operand} operands here`,
+    );
+  if (variant === 'chunked_matrix')
+    return device.tidy(() => chunkedDeltaOnMatrices(gates, A_log, dt_bias, { y, state, shape, segmentChunks }));
   const constants = { KEY_HEADS: keyHeads, VALUE_HEADS: valueHeads, DK: keyDim, DV: valueDim };
   return device.tidy(() => {
     const qk = device.tensor([tokens, 2 * keyHeads, keyDim]);
@@ -73,35 +116,15 @@ export function gatedDelta(
       workgroups: grid(tokens),
       work: () => ({ bytes: 2 * qk.byteLength + 2 * gate.byteLength }),
     });
+    if (variant === 'chunked') return chunkedDelta(qk, gate, { y, state, shape, segmentChunks });
     const o = device.tensor([tokens, valueHeads, valueDim]);
-    const params = { tokens };
-    const workgroups = [Math.ceil(valueDim / 32), valueHeads];
-    const work = () => ({ flops: gatedDeltaWork(tokens, shape).flops });
-    if (variant === 'recurrent') {
-      const bindings = [qk, y, gate, state, o];
-      device.run({ kernel: 'gated_delta/recurrent', constants, bindings, params, workgroups, work });
-      return o;
-    }
-    const chunks = Math.ceil(tokens / CHUNK);
-    const uv = device.tensor([tokens, valueHeads, valueDim]);
-    const w = device.tensor([tokens, valueHeads, keyDim]);
-    const m = device.tensor([chunks, valueHeads, CHUNK, CHUNK]);
-    const sums = device.tensor([tokens, valueHeads]);
     device.run({
-      kernel: 'gated_delta/chunk_local',
+      kernel: 'gated_delta/recurrent',
       constants,
-      bindings: [qk, y, gate, uv, w, m, sums],
-      params,
-      workgroups: [chunks, valueHeads],
-      work: () => ({ flops: CHUNK * tokens * valueHeads * (3 * keyDim + valueDim) }),
-    });
-    device.run({
-      kernel: 'gated_delta/chunk_scan',
-      constants,
-      bindings: [qk, uv, w, m, sums, state, o],
-      params,
-      workgroups,
-      work,
+      bindings: [qk, y, gate, state, o],
+      params: { tokens },
+      workgroups: [Math.ceil(valueDim / 32), valueHeads],
+      work: () => ({ flops: gatedDeltaWork(tokens, shape).flops }),
     });
     return o;
   });
@@ -114,6 +137,7 @@ export interface OutputNorm {
   /** Column of z in the projection that holds b and a. */
   readonly z: number;
   readonly eps: number;
+  /** Of the result, a product's operand; the rule's own products may then round theirs likewise. */
   readonly dtype: 'f32' | 'f16';
 }
 
@@ -138,7 +162,7 @@ export function gatedDeltaNorm(
   const tokens = y.dim(0);
   if (tokens > 1 || valueDim > STEP_THREADS || valueDim % 2 !== 0) {
     return device.tidy(() => {
-      const o = gatedDelta(y, gates, A_log, dt_bias, state, shape);
+      const o = gatedDelta(y, gates, A_log, dt_bias, state, shape, { operand: norm.dtype });
       const z = heads(gates.tensor, {
         tokens,
         heads: valueHeads,

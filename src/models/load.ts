@@ -3,23 +3,26 @@ import { resolveModelPath } from '../io/hub.ts';
 import { Checkpoint } from '../io/safetensors.ts';
 import type { AttentionVariant } from '../kernels/attention.ts';
 import type { Device } from '../tensor/device.ts';
+import { type LoadWatch, loadWhileCompiling } from './compile.ts';
 import { type DtypeName, precisionOf } from './precision.ts';
 import { loadPreprocessor, type PixelLimits, type Preprocessor } from './preprocessor.ts';
 import { type GenerationConfig, loadGenerationConfig } from './qwen3_5/generation_config.ts';
 import { type LanguageModel, Qwen35 } from './qwen3_5/model.ts';
 import type { SpatialStackConfig } from './spatialstack/config.ts';
 import { SpatialStack } from './spatialstack/model.ts';
+import type { HeadName } from './vggt/predictions.ts';
 import { type LoadProgress, Weights } from './weights.ts';
 
 /** How to load a language model. */
-export interface LoadOptions extends PixelLimits {
+export interface LoadOptions extends PixelLimits, LoadWatch {
   readonly dtype: DtypeName;
   readonly attention?: AttentionVariant;
   /** A VGGT checkpoint for a SpatialStack that does not hold its geometry encoder; replaces the config's `geometry_encoder_path`. */
   readonly geometryEncoderPath?: string;
   /** In place of the config's `reference_frame`: "first", or anything else for the last frame. */
   readonly referenceFrame?: string;
-  readonly onProgress?: LoadProgress;
+  /** Heads of a SpatialStack's geometry encoder to load as well, where its checkpoint has them. */
+  readonly geometryHeads?: readonly HeadName[];
 }
 
 /** A language model with everything its checkpoint says about text and pictures. Close it to free its GPU memory. */
@@ -58,8 +61,10 @@ export async function loadLanguageModel(device: Device, path: string, options: L
             await geometryWeights(weights, settings, options.geometryEncoderPath, open),
             settings,
             precision,
+            options.geometryHeads,
           );
-    await loadAll(scopes, options.onProgress);
+    const load = () => loadAll(scopes, options.onProgress);
+    await loadWhileCompiling(device, load, () => model.rehearse(), options.onCompile);
     const close = async () => {
       for (const scope of scopes) scope.destroy();
     };

@@ -42,6 +42,8 @@ export class Device {
   readonly tuning = new Map<string, Tile>();
   readonly #scopes: Set<Storage>[] = [];
   #failure: Error | undefined;
+  /** Pipelines asked for by a rehearsal in progress. */
+  #rehearsed: Promise<void>[] | undefined;
 
   /** Opens the default adapter. @throws DeviceError */
   static async open(options?: GpuOptions): Promise<Device> {
@@ -108,6 +110,7 @@ export class Device {
 
   /** Overwrites a tensor with host data, after everything recorded so far. */
   write(tensor: Tensor, data: HostArray): void {
+    if (this.#rehearsed !== undefined) return;
     this.stream.flush();
     let bytes = new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
     if (bytes.length % 4 !== 0) {
@@ -120,6 +123,7 @@ export class Device {
 
   /** Records filling a tensor with zeros. */
   clear(tensor: Tensor): Tensor {
+    if (this.#rehearsed !== undefined) return tensor;
     this.stream.clear({
       storage: tensor.storage,
       offset: tensor.offset,
@@ -130,6 +134,7 @@ export class Device {
 
   /** Records copying `count` elements between tensors of one dtype; element offsets must fall on whole u32s. */
   copy(source: Tensor, sourceStart: number, target: Tensor, targetStart: number, count: number): void {
+    if (this.#rehearsed !== undefined) return;
     const bytes = DTYPE_BYTES[source.dtype];
     this.stream.copy(
       source.storage.buffer,
@@ -147,6 +152,10 @@ export class Device {
       throw new KernelError(
         `${dispatch.kernel}: ${dispatch.workgroups} workgroups exceed ${MAX_WORKGROUPS} in one dimension`,
       );
+    }
+    if (this.#rehearsed !== undefined) {
+      this.#rehearsed.push(this.pipelines.request(dispatch.kernel, dispatch.constants ?? {}));
+      return;
     }
     const pipeline = this.pipelines.get(dispatch.kernel, dispatch.constants ?? {});
     this.stream.dispatch(
@@ -178,6 +187,21 @@ export class Device {
       this.#scopes.pop();
       for (const storage of scope) this.memory.release(storage);
     }
+  }
+
+  /**
+   * Compiles, side by side and in the background, the kernels that `body` would run: it is run with tensors that have no memory, and nothing reaches the GPU.
+   * Nothing can be read back inside. @throws KernelError when a kernel does not compile
+   */
+  async rehearse(body: () => void): Promise<void> {
+    const asked: Promise<void>[] = [];
+    this.#rehearsed = asked;
+    try {
+      this.memory.imagine(() => this.tidy(body));
+    } finally {
+      this.#rehearsed = undefined;
+    }
+    await Promise.all(asked);
   }
 
   /**

@@ -30,7 +30,7 @@ export interface OpenedGpu {
   readonly instance: GPU;
   readonly device: GPUDevice;
   readonly name: string;
-  /** Vendor and model: what figures are published under. `name` is the driver's own description. */
+  /** The model, as `nvidia-h200`: what figures are published under. `name` is the driver's own description. */
   readonly card: string;
   readonly isSoftware: boolean;
   readonly features: ReadonlySet<Feature>;
@@ -145,7 +145,7 @@ export async function openGpu(options: GpuOptions = {}): Promise<OpenedGpu> {
     instance: gpu,
     device,
     name: info.description || info.device || 'unnamed adapter',
-    card: [info.vendor, info.device].filter((part) => part !== '').join(' ') || 'unnamed card',
+    card: info.device || info.vendor || 'unnamed',
     isSoftware: info.isFallbackAdapter || /llvmpipe|swiftshader/i.test(info.description),
     features,
     subgroupMinSize: info.subgroupMinSize ?? 0,

@@ -10,6 +10,9 @@ export type FreeStorages = Map<number, Storage[]>;
 
 const USAGE = 0x4 | 0x8 | 0x80; // COPY_SRC | COPY_DST | STORAGE
 
+/** Stands for the buffer of a storage that is only talked about (`Memory.imagine`). */
+const IMAGINARY = {} as GPUBuffer;
+
 /** Rounds up so that nearby sizes share buffers: steps of 256 bytes when small, of an eighth of the power of two (at most 12.5 % more) when large. */
 function sizeClass(bytes: number): number {
   const step = Math.max(256, 2 ** Math.floor(Math.log2(Math.max(bytes, 1))) / 8);
@@ -25,6 +28,7 @@ export class Memory {
   allocated = 0;
   peak = 0;
   #nextId = 0;
+  #imagines = false;
   #free: FreeStorages = new Map();
 
   constructor(
@@ -35,12 +39,14 @@ export class Memory {
   /** A pooled buffer of at least `bytes`; its contents are whatever was there. */
   acquire(bytes: number): Storage {
     const size = sizeClass(bytes);
+    if (this.#imagines) return this.create(size);
     return this.#free.get(size)?.pop() ?? this.create(size);
   }
 
   /** A buffer of its own (weights, caches), a multiple of 16 bytes long. */
   create(bytes: number): Storage {
     const byteLength = Math.max(16, Math.ceil(bytes / 16) * 16);
+    if (this.#imagines) return { id: this.#nextId++, buffer: IMAGINARY, byteLength };
     const buffer = this.gpu.createBuffer({ size: byteLength, usage: USAGE, label: `storage of ${byteLength} bytes` });
     this.allocated += byteLength;
     this.peak = Math.max(this.peak, this.allocated);
@@ -49,9 +55,20 @@ export class Memory {
 
   /** Gives a pooled buffer back for the next `acquire`. */
   release(storage: Storage): void {
+    if (storage.buffer === IMAGINARY) return;
     const list = this.#free.get(storage.byteLength);
     if (list === undefined) this.#free.set(storage.byteLength, [storage]);
     else list.push(storage);
+  }
+
+  /** While `body` runs nothing is allocated: storages have sizes, and no buffer behind them. */
+  imagine(body: () => void): void {
+    this.#imagines = true;
+    try {
+      body();
+    } finally {
+      this.#imagines = false;
+    }
   }
 
   /** Serves `acquire` and `release` from a pool of its own while `body` runs; that pool is the caller's to keep and to `giveBack`. */
@@ -75,6 +92,7 @@ export class Memory {
 
   /** Destroys one buffer. Commands that use it must have been submitted. */
   destroy(storage: Storage): void {
+    if (storage.buffer === IMAGINARY) return;
     this.allocated -= storage.byteLength;
     storage.buffer.destroy();
     this.onDestroy();

@@ -17,6 +17,7 @@ export type Params = Readonly<Record<string, number>>;
 /** Pipelines by (shader, constants): each is compiled once in the life of a device. */
 export class PipelineCache {
   readonly #pipelines = new Map<string, Pipeline>();
+  readonly #requested = new Map<string, Promise<void>>();
   readonly paramsLayout: GPUBindGroupLayout | undefined;
 
   constructor(
@@ -40,10 +41,43 @@ export class PipelineCache {
     return found;
   }
 
+  /** Compiles a pipeline in the background, so that `get` finds it; resolves when it is there. */
+  request(path: string, constants: Constants): Promise<void> {
+    const key = `${path} ${JSON.stringify(constants)}`;
+    if (this.#pipelines.has(key)) return Promise.resolve();
+    let pending = this.#requested.get(key);
+    if (pending === undefined) {
+      const { descriptor, rest } = this.#prepare(path, constants, key);
+      pending = this.gpu
+        .createComputePipelineAsync(descriptor)
+        .then((pipeline) => {
+          this.#requested.delete(key);
+          if (!this.#pipelines.has(key)) this.#pipelines.set(key, { ...rest, id: this.#pipelines.size, pipeline });
+        })
+        .catch((error: Error) => {
+          throw new KernelError(`${key}: ${error.message.split('\n')[0]}`, { cause: error });
+        });
+      this.#requested.set(key, pending);
+    }
+    return pending;
+  }
+
   #compile(path: string, constants: Constants, label: string): Pipeline {
+    const { descriptor, rest } = this.#prepare(path, constants, label);
+    this.check();
+    const pipeline = this.gpu.createComputePipeline(descriptor);
+    this.check();
+    return { ...rest, id: this.#pipelines.size, pipeline };
+  }
+
+  /** Everything about a pipeline but the compiled code. */
+  #prepare(
+    path: string,
+    constants: Constants,
+    label: string,
+  ): { descriptor: GPUComputePipelineDescriptor; rest: Omit<Pipeline, 'id' | 'pipeline'> } {
     const shader = loadShader(path, constants, this.immediates);
     const module = this.gpu.createShaderModule({ label, code: shader.code });
-    this.check();
     const bindings = this.gpu.createBindGroupLayout({
       label,
       entries: shader.writable.map((writable, binding) => ({
@@ -60,9 +94,8 @@ export class PipelineCache {
       bindGroupLayouts,
       immediateSize,
     } as GPUPipelineLayoutDescriptor);
-    const pipeline = this.gpu.createComputePipeline({ label, layout, compute: { module, entryPoint: 'main' } });
-    this.check();
-    return { id: this.#pipelines.size, label, shader, pipeline, bindings };
+    const descriptor = { label, layout, compute: { module, entryPoint: 'main' } };
+    return { descriptor, rest: { label, shader, bindings } };
   }
 }
 

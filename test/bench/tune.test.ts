@@ -37,6 +37,15 @@ describe('the store', () => {
     expect(await readTiles(ADAPTER, warn, path)).toEqual(new Map([['matmul/register', { ROWS: 8, COLUMNS: 4 }]]));
     expect(await readTiles(OTHER, warn, path)).toEqual(new Map([['matmul/register', { ROWS: 4, COLUMNS: 8 }]]));
     expect(await readTiles({ ...ADAPTER, card: 'another' }, warn, path)).toEqual(new Map());
+    await writeTiles(
+      ADAPTER,
+      new Map([
+        ['matmul/register', undefined],
+        ['attention/decode long', { CHUNK: 128 }],
+      ]),
+      path,
+    );
+    expect(await readTiles(ADAPTER, warn, path)).toEqual(new Map([['attention/decode long', { CHUNK: 128 }]]));
     expect(warnings).toEqual([]);
   });
 

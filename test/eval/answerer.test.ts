@@ -49,7 +49,8 @@ function tinyAnswerer(beforeLook: (look: number) => void): {
     };
     const { text, config, precision } = model;
     const prefill: typeof model.prefill = (...parameters) => model.prefill(...parameters);
-    return { device, loaded: { ...loaded, model: { device, text, config, precision, look, prefill } } };
+    const rehearse = () => model.rehearse();
+    return { device, loaded: { ...loaded, model: { device, text, config, precision, look, prefill, rehearse } } };
   });
   return { answerer, opened: () => opened, looks: () => looks };
 }

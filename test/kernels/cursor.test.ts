@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it } from 'vitest';
 import { attention } from '../../src/kernels/attention.ts';
 import { advance, createCursor } from '../../src/kernels/cursor.ts';
 import { headNormRope } from '../../src/kernels/head_norm_rope.ts';
@@ -9,6 +9,10 @@ import { Random } from '../random.ts';
 import { advanceReference } from '../reference/cursor.ts';
 
 const device = useDevice();
+
+afterEach(() => {
+  device().tuning.clear();
+});
 
 describe('a cursor', () => {
   it('moves on by one token at a time', async () => {
@@ -32,10 +36,12 @@ describe('a recording', () => {
   it('attends at its cursor as an attention that is told the number of keys, over several splits and group sizes', async () => {
     const random = new Random(5);
     const [capacity, dim] = [200, 16];
-    for (const [count, kvHeads] of [
-      [4, 2],
-      [12, 1],
+    // A CPU takes one head a workgroup; a GPU takes several.
+    for (const [count, kvHeads, tile] of [
+      [4, 2, undefined],
+      [12, 1, { GROUP: 4, VALUES: 4 }],
     ] as const) {
+      if (tile !== undefined) device().tuning.set('attention/decode', tile);
       const upload = (tokens: number, perToken: number) =>
         heads(device().upload(random.normal(tokens * perToken * dim), [tokens, perToken * dim], 'f32', true), {
           tokens,

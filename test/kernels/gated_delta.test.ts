@@ -1,5 +1,12 @@
 import { describe, expect, it } from 'vitest';
-import { type DeltaShape, GATED_DELTA_VARIANTS, gatedDelta, gatedDeltaNorm } from '../../src/kernels/gated_delta.ts';
+import {
+  type DeltaShape,
+  GATED_DELTA_VARIANTS,
+  gatedDelta,
+  gatedDeltaNorm,
+  gatedDeltaSupports,
+} from '../../src/kernels/gated_delta.ts';
+import { DryDevice } from '../../src/tensor/dry_device.ts';
 import { relativeL2 } from '../compare.ts';
 import { useDevice } from '../device.ts';
 import { Random } from '../random.ts';
@@ -14,40 +21,102 @@ const shapes: DeltaShape[] = [
   { keyHeads: 1, valueHeads: 1, keyDim: 128, valueDim: 128 },
   { keyHeads: 2, valueHeads: 6, keyDim: 40, valueDim: 8 },
 ];
+/** Qwen3.5's head size in other counts: the form on subgroup matrices takes no other. */
+const matrixShapes: DeltaShape[] = [
+  { keyHeads: 1, valueHeads: 3, keyDim: 128, valueDim: 128 },
+  { keyHeads: 16, valueHeads: 32, keyDim: 128, valueDim: 128 },
+];
 
 describe.each(GATED_DELTA_VARIANTS)('gated delta rule, %s', (variant) => {
-  it.each(shapes)('agrees with the recurrence, with and without an initial state: %o', async (shape) => {
-    const { keyHeads, valueHeads, keyDim, valueDim } = shape;
-    for (const tokens of [1, 3, 31, 32, 33, 63, 64, 65, 150]) {
-      const random = new Random(tokens);
-      const y = random.normal(tokens * (2 * keyHeads * keyDim + valueHeads * valueDim));
-      const [b, a] = [random.normal(tokens * valueHeads), random.normal(tokens * valueHeads, 2)];
-      const [A_log, dt_bias] = [random.normal(valueHeads), random.normal(valueHeads)];
-      const initial =
-        tokens % 2 === 0
-          ? new Float32Array(valueHeads * keyDim * valueDim)
-          : random.normal(valueHeads * keyDim * valueDim);
-      const expectedState = Float64Array.from(initial);
-      const expected = gatedDeltaReference(y, b, a, A_log, dt_bias, expectedState, shape);
+  const onMatrices = variant === 'chunked_matrix';
+  const operand = onMatrices ? 'f16' : 'f32';
+  const tolerance = onMatrices ? 2e-3 : 3e-6;
 
-      const rows = new Float32Array(tokens * (2 * valueHeads + 3)).fill(Number.NaN); // b and a sit inside a wider projection
-      for (let t = 0; t < tokens; t++) {
-        rows.set(b.subarray(t * valueHeads, (t + 1) * valueHeads), t * (2 * valueHeads + 3) + 2);
-        rows.set(a.subarray(t * valueHeads, (t + 1) * valueHeads), t * (2 * valueHeads + 3) + 2 + valueHeads);
+  it.each([...shapes, ...(onMatrices ? matrixShapes : [])])(
+    'agrees with the recurrence, with and without an initial state: %o',
+    async (shape) => {
+      if (!gatedDeltaSupports(device(), variant, shape, operand)) return;
+      const { keyHeads, valueHeads, keyDim, valueDim } = shape;
+      for (const tokens of valueHeads > 6 ? [65, 150] : [1, 3, 31, 32, 33, 63, 64, 65, 150]) {
+        const random = new Random(tokens);
+        const y = random.normal(tokens * (2 * keyHeads * keyDim + valueHeads * valueDim));
+        const [b, a] = [random.normal(tokens * valueHeads), random.normal(tokens * valueHeads, 2)];
+        const [A_log, dt_bias] = [random.normal(valueHeads), random.normal(valueHeads)];
+        const initial =
+          tokens % 2 === 0
+            ? new Float32Array(valueHeads * keyDim * valueDim)
+            : random.normal(valueHeads * keyDim * valueDim);
+        const expectedState = Float64Array.from(initial);
+        const expected = gatedDeltaReference(y, b, a, A_log, dt_bias, expectedState, shape);
+
+        const rows = new Float32Array(tokens * (2 * valueHeads + 3)).fill(Number.NaN); // b and a sit inside a wider projection
+        for (let t = 0; t < tokens; t++) {
+          rows.set(b.subarray(t * valueHeads, (t + 1) * valueHeads), t * (2 * valueHeads + 3) + 2);
+          rows.set(a.subarray(t * valueHeads, (t + 1) * valueHeads), t * (2 * valueHeads + 3) + 2 + valueHeads);
+        }
+        const state = uploadAs(device(), initial, [valueHeads, keyDim, valueDim]);
+        const o = gatedDelta(
+          uploadAs(device(), y, [tokens, y.length / tokens]),
+          { tensor: uploadAs(device(), rows, [tokens, 2 * valueHeads + 3]), b: 2, a: 2 + valueHeads },
+          uploadAs(device(), A_log, [valueHeads]),
+          uploadAs(device(), dt_bias, [valueHeads]),
+          state,
+          shape,
+          { variant, operand, ...(tokens === 150 && { segmentChunks: 2 }) }, // of three chunks the last is a segment of its own
+        );
+        expect(o.shape).toEqual([tokens, valueHeads, valueDim]);
+        expect(relativeL2(await readValues(o), expected)).toBeLessThan(tolerance);
+        expect(relativeL2(await readValues(state), expectedState)).toBeLessThan(tolerance);
       }
-      const state = uploadAs(device(), initial, [valueHeads, keyDim, valueDim]);
-      const o = gatedDelta(
-        uploadAs(device(), y, [tokens, y.length / tokens]),
-        { tensor: uploadAs(device(), rows, [tokens, 2 * valueHeads + 3]), b: 2, a: 2 + valueHeads },
-        uploadAs(device(), A_log, [valueHeads]),
-        uploadAs(device(), dt_bias, [valueHeads]),
-        state,
-        shape,
-        { variant },
+    },
+  );
+});
+
+describe('the choice of a form', () => {
+  /** Kernels that a device with subgroup matrices of 16x16x16, or without any, is asked for. */
+  function chosen(hasMatrices: boolean, operand: 'f32' | 'f16', tokens: number, shape: DeltaShape): readonly string[] {
+    const { opened } = device();
+    const config = { componentType: 'f16', resultComponentType: 'f32', M: 16, N: 16, K: 16 };
+    const dry = new DryDevice({
+      ...opened,
+      features: new Set(hasMatrices ? (['subgroups', 'shader-f16', 'subgroup-matrix'] as const) : []),
+      subgroupMinSize: 32,
+      subgroupMaxSize: 32,
+      subgroupMatrixConfigs: hasMatrices ? [config] : [],
+    });
+    const { keyHeads, valueHeads, keyDim, valueDim } = shape;
+    const y = dry.tensor([tokens, 2 * keyHeads * keyDim + valueHeads * valueDim]);
+    const gates = { tensor: dry.tensor([tokens, 2 * valueHeads]), b: 0, a: valueHeads };
+    const perHead = dry.tensor([valueHeads]);
+    const o = gatedDelta(y, gates, perHead, perHead, dry.tensor([valueHeads, keyDim, valueDim]), shape, { operand });
+    expect(o.shape).toEqual([tokens, valueHeads, valueDim]);
+    return dry.take().kernels;
+  }
+
+  it('takes matrices only where operands may be f16, heads have 128 values and the device multiplies them', () => {
+    const qwen = matrixShapes[1]!;
+    const matrix = ['prepare', 'local', 'scan', 'output'].map((step) => `gated_delta/matrix_${step}`);
+    const chunked = ['prepare', 'chunk_local', 'chunk_scan', 'chunk_output'].map((step) => `gated_delta/${step}`);
+    expect(chosen(true, 'f16', 100, qwen)).toEqual(matrix);
+    expect(chosen(true, 'f32', 100, qwen)).toEqual(chunked);
+    expect(chosen(false, 'f16', 100, qwen)).toEqual(chunked);
+    expect(chosen(true, 'f16', 100, { ...qwen, valueDim: 64 })).toEqual(chunked);
+  });
+
+  it('goes token by token where tokens are few or heads too large', () => {
+    const recurrent = ['gated_delta/prepare', 'gated_delta/recurrent'];
+    expect(chosen(true, 'f16', 63, matrixShapes[1]!)).toEqual(recurrent);
+    expect(chosen(true, 'f16', 100, { keyHeads: 1, valueHeads: 2, keyDim: 256, valueDim: 128 })).toEqual(recurrent);
+  });
+
+  it('refuses a variant that cannot do it', () => {
+    const shape = { keyHeads: 1, valueHeads: 1, keyDim: 130, valueDim: 4 };
+    const [y, gates, perHead] = [device().tensor([2, 264]), device().tensor([2, 2]), device().tensor([1])];
+    const state = device().tensor([1, 130, 4]);
+    for (const variant of ['chunked', 'chunked_matrix'] as const) {
+      expect(() => gatedDelta(y, { tensor: gates, b: 0, a: 1 }, perHead, perHead, state, shape, { variant })).toThrow(
+        `variant ${variant} cannot do key heads of 130`,
       );
-      expect(o.shape).toEqual([tokens, valueHeads, valueDim]);
-      expect(relativeL2(await readValues(o), expected)).toBeLessThan(3e-6);
-      expect(relativeL2(await readValues(state), expectedState)).toBeLessThan(3e-6);
     }
   });
 });

@@ -209,6 +209,7 @@ describe('how a generation ends', () => {
       config: { ...model.config, text: { ...model.config.text, max_position_embeddings: context } },
       look: (...parameters) => model.look(...parameters),
       prefill: (...parameters) => model.prefill(...parameters),
+      rehearse: () => model.rehearse(),
     });
     const length = input.inputIds.length;
     expect(await run(within(length + 3), input)).toEqual({ ids: ids.slice(0, 3), reason: 'length' });

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Device, grid } from '../../src/tensor/device.ts';
 import type { Dtype } from '../../src/tensor/dtype.ts';
 import { DeviceError, KernelError } from '../../src/tensor/errors.ts';
@@ -143,6 +143,39 @@ describe.each([
     const { pipelines } = device();
     expect(pipelines.get(AFFINE, { FACTOR: 2 })).toBe(pipelines.get(AFFINE, { FACTOR: 2 }));
     expect(pipelines.get(AFFINE, { FACTOR: 2 })).not.toBe(pipelines.get(AFFINE, { FACTOR: 3 }));
+  });
+});
+
+describe('a rehearsal', () => {
+  const device = useDevice();
+
+  it('compiles what its body would run, and neither allocates nor writes', async () => {
+    const x = device().upload(Float32Array.of(1, 2, 3), [3], 'f32', true);
+    const before = { allocated: device().memory.allocated, dispatches: device().stream.dispatches };
+    await device().rehearse(() => {
+      const out = device().tensor([2 ** 30]);
+      device().write(x, new Float32Array(3));
+      device().clear(x);
+      device().copy(out, 0, x, 0, 3);
+      device().run({ kernel: AFFINE, constants: { FACTOR: 77 }, bindings: [x, out], params: {}, workgroups: [1] });
+    });
+    expect(device().memory.allocated).toBe(before.allocated);
+    expect(device().stream.dispatches).toBe(before.dispatches);
+    expect([...(await device().readFloat32(x))]).toEqual([1, 2, 3]);
+    const compile = vi.spyOn(device().opened.device, 'createComputePipeline');
+    expect(device().pipelines.get(AFFINE, { FACTOR: 77 }).label).toContain('77');
+    expect(compile).not.toHaveBeenCalled();
+    compile.mockRestore();
+    device().destroyTensor(x);
+  });
+
+  it('fails where a kernel does not compile', async () => {
+    const own = await Device.open({ checked: true });
+    const rehearsed = own.rehearse(() => {
+      own.run({ kernel: BROKEN, bindings: [own.tensor([1])], workgroups: [1] });
+    });
+    await expect(rehearsed).rejects.toThrow(/broken/);
+    own.destroy();
   });
 });
 

@@ -1,139 +1,138 @@
-// Gated delta rule, second rung, step 2 of 2: chunk after chunk with the state. For every chunk, from what chunk_local.wgsl left:
-//   U = Uv - W S        O = diag(e^G) Q S + M U        S <- e^(G_C) S + (diag(e^(G_C - G)) K)^T U
-// qk: f32 [T, 2*KEY_HEADS, DK]. uv: f32 [T, VALUE_HEADS, DV]. w: f32 [T, VALUE_HEADS, DK]. m: f32 [chunks, VALUE_HEADS, CHUNK, CHUNK]. sums: f32 [T, VALUE_HEADS].
-// state: f32 [VALUE_HEADS, DK, DV], updated in place. o: f32 [T, VALUE_HEADS, DV]. All arithmetic in f32.
-// One workgroup: COLUMNS columns of one head's state in workgroup memory (x: columns, y: head), 256 threads; products of [CHUNK, ...] x [..., COLUMNS] with
-// 4 rows a thread, the left operand staged in slices of 32.
+// Gated delta rule, second rung, step 2 of 3: the state from chunk to chunk, the only part that runs in order. From what chunk_local.wgsl left:
+//   U = Uv - W S        S <- e^(G_C) S + K^T diag(e^(G_C - G)) U
+// qk, uv, w, sums: as there; uv becomes U. states: f32 [chunks, VALUE_HEADS, DK, DV]: S before each chunk of this segment.
+// state: f32 [VALUE_HEADS, DK, DV], updated in place. DK at most 128. All arithmetic in f32.
+// One workgroup: COLUMNS columns of one head's state (x: columns, y: head), 256 threads, each with 4x4 of the state in registers. W S is shared out
+// in 4x4 over half of the threads, the other half taking the second half of its sum. Both products advance in steps of 16 dims or tokens, whose
+// left operand waits in workgroup memory while the next one travels.
 const KEY_HEADS: u32 = 16u;
 const VALUE_HEADS: u32 = 32u;
 const DK: u32 = 128u;
 const DV: u32 = 128u;
-const CHUNK: u32 = 32u;
+const CHUNK: u32 = 64u;
 const COLUMNS: u32 = 32u;
-const STRIDE: u32 = 33u;
-// Values of a slice that each thread brings in. Loads beyond the end repeat the last value and are dropped: behind a branch they would wait for one another.
-const LOADS: u32 = 4u;
+const MOST_DK: u32 = 128u;
+const QUADS: u32 = COLUMNS / 4u;
+const STEPS: u32 = 4u; // of each product
+const HALF: u32 = 64u; // dims of half a sum
 
 struct Params {
   tokens: u32,
+  first: u32,  // chunk that this segment begins with
+  chunks: u32, // of this segment
+  zero: u32,   // 0, which the compiler cannot know
 }
 
-@group(0) @binding(0) var<storage, read> qk: array<f32>;
-@group(0) @binding(1) var<storage, read> uv: array<f32>;
-@group(0) @binding(2) var<storage, read> w: array<f32>;
-@group(0) @binding(3) var<storage, read> m: array<f32>;
-@group(0) @binding(4) var<storage, read> sums: array<f32>;
-@group(0) @binding(5) var<storage, read_write> state: array<f32>;
-@group(0) @binding(6) var<storage, read_write> o: array<f32>;
+@group(0) @binding(0) var<storage, read> qk: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read_write> uv: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> w: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> sums: array<f32>;
+@group(0) @binding(4) var<storage, read_write> state: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> states: array<vec4<f32>>;
 
-var<workgroup> S: array<f32, DK * COLUMNS>;
-var<workgroup> U: array<f32, CHUNK * COLUMNS>;
-var<workgroup> w_slice: array<f32, CHUNK * STRIDE>;
-var<workgroup> q_slice: array<f32, CHUNK * STRIDE>;
-var<workgroup> G: array<f32, CHUNK>;
+var<workgroup> right: array<vec4<f32>, MOST_DK * QUADS>; // S, then U
+var<workgroup> left: array<vec4<f32>, 512>;
+
+// What a thread brings of step `step` of a chunk (0 to 3: 2 x 16 dims of W^T; 4 to 7: 16 tokens of K). Loads beyond the end repeat the last value
+// and are dropped: behind a branch they would wait for one another.
+fn load(chunk: u32, step: u32, head: u32, at: u32) -> vec4<f32> {
+  if step < STEPS {
+    let d = (at / 256u) * HALF + step * 16u + at % 256u / 16u;
+    let value = w[((chunk * VALUE_HEADS + head) * DK + min(d, DK - 1u)) * (CHUNK / 4u) + at % 16u];
+    return select(vec4<f32>(), value, d < DK);
+  }
+  let token = (params.first + chunk) * CHUNK + (step - STEPS) * 16u + at / 32u;
+  let d = (at % 32u) * 4u;
+  let key_head = head / (VALUE_HEADS / KEY_HEADS);
+  let value = qk[((min(token, params.tokens - 1u) * 2u * KEY_HEADS + KEY_HEADS + key_head) * DK + min(d, DK - 4u)) / 4u];
+  return select(vec4<f32>(), value, token < params.tokens && d < DK);
+}
 
 @compute @workgroup_size(256)
 fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) group: vec3<u32>) {
   let head = group.y;
-  let key_head = head / (VALUE_HEADS / KEY_HEADS);
-  let column = thread % COLUMNS;
-  let c = group.x * COLUMNS + column;
-  let row0 = (thread / COLUMNS) * 4u;
-  let slice_row = thread / 32u;
-  let slice_column = thread % 32u;
+  let column4 = thread % QUADS;
+  let c = group.x * COLUMNS + column4 * 4u;
+  let c_read = min(c, DV - 4u);
+  let row0 = (thread / QUADS) * 4u; // of the state
+  let half = thread / 128u;
+  let t0 = (thread % 128u / QUADS) * 4u; // of W S
+  let depth = 16u + params.zero; // compilers that know it write out all 16 rounds, and take long about it
 
-  for (var i = thread / COLUMNS; i < DK; i += 8u) {
-    S[i * COLUMNS + column] = 0.0;
-    if c < DV {
-      S[i * COLUMNS + column] = state[(head * DK + i) * DV + c];
-    }
-  }
-  for (var token0 = 0u; token0 < params.tokens; token0 += CHUNK) {
-    let count = min(CHUNK, params.tokens - token0);
-    if thread < CHUNK {
-      // Beyond the end the sum stays what it was: g = 0 there.
-      G[thread] = sums[(token0 + min(thread, count - 1u)) * VALUE_HEADS + head];
-    }
-    var ws = vec4<f32>();
-    var qs = vec4<f32>();
-    for (var d0 = 0u; d0 < DK; d0 += 32u) {
-      workgroupBarrier();
-#repeat i LOADS
-      {
-        let row = slice_row + $iu * 8u;
-        let token = min(token0 + row, params.tokens - 1u);
-        let d = min(d0 + slice_column, DK - 1u);
-        let inside = row < count && d0 + slice_column < DK;
-        let w_value = w[(token * VALUE_HEADS + head) * DK + d];
-        let q_value = qk[(token * 2u * KEY_HEADS + key_head) * DK + d];
-        w_slice[row * STRIDE + slice_column] = select(0.0, w_value, inside);
-        q_slice[row * STRIDE + slice_column] = select(0.0, q_value, inside);
-      }
+#repeat r 4
+  var S_$r = select(vec4<f32>(), state[((head * DK + min(row0 + $ru, DK - 1u)) * DV + c_read) / 4u], row0 + $ru < DK && c < DV);
 #end
+  var next_0 = load(0u, 0u, head, thread);
+  var next_1 = load(0u, 0u, head, thread + 256u);
+  for (var chunk = 0u; chunk < params.chunks; chunk++) {
+    let here = chunk * VALUE_HEADS + head;
+    let last = sums[here * CHUNK + CHUNK - 1u];
+    workgroupBarrier();
+#repeat r 4
+    right[(row0 + $ru) * QUADS + column4] = S_$r;
+    if row0 + $ru < DK && c < DV {
+      states[((here * DK + row0 + $ru) * DV + c) / 4u] = S_$r;
+    }
+    S_$r *= exp(last);
+    var ws_$r = vec4<f32>();
+    let u_at_$r = ((here * CHUNK + t0 + $ru) * DV + c_read) / 4u;
+    let uv_$r = uv[u_at_$r];
+    let decay_$r = exp(last - sums[here * CHUNK + t0 + $ru]);
+#end
+    for (var step = 0u; step < 2u * STEPS; step++) {
       workgroupBarrier();
-      for (var d = 0u; d < min(32u, DK - d0); d++) {
-        let s = S[(d0 + d) * COLUMNS + column];
-        for (var r = 0u; r < 4u; r++) {
-          ws[r] += w_slice[(row0 + r) * STRIDE + d] * s;
-          qs[r] += q_slice[(row0 + r) * STRIDE + d] * s;
+      left[thread] = next_0;
+      left[thread + 256u] = next_1;
+      workgroupBarrier();
+      let following = chunk + (step + 1u) / (2u * STEPS);
+      next_0 = load(min(following, params.chunks - 1u), (step + 1u) % (2u * STEPS), head, thread);
+      next_1 = load(min(following, params.chunks - 1u), (step + 1u) % (2u * STEPS), head, thread + 256u);
+      // Never runs; keeps compilers from moving the loads down to where their values are used.
+      for (var i = 0u; i < params.zero; i++) {
+        states[i] = next_0 + next_1;
+      }
+      if step < STEPS {
+        for (var k = 0u; k < depth; k++) {
+          let w_quad = left[half * 256u + k * 16u + t0 / 4u];
+          let s_quad = right[(half * HALF + step * 16u + k) * QUADS + column4];
+#repeat r 4
+          ws_$r += w_quad[$r] * s_quad;
+#end
+        }
+        if step + 1u == STEPS {
+          workgroupBarrier();
+          if half == 1u {
+#repeat r 4
+            right[(t0 + $ru) * QUADS + column4] = ws_$r;
+#end
+          }
+          workgroupBarrier();
+          if half == 0u {
+#repeat r 4
+            {
+              let u = uv_$r - ws_$r - right[(t0 + $ru) * QUADS + column4];
+              right[(t0 + $ru) * QUADS + column4] = decay_$r * u;
+              if c < DV {
+                uv[u_at_$r] = u;
+              }
+            }
+#end
+          }
+        }
+      } else {
+        for (var s = 0u; s < depth; s++) {
+          let k_quad = left[s * 32u + row0 / 4u];
+          let u_quad = right[((step - STEPS) * 16u + s) * QUADS + column4];
+#repeat r 4
+          S_$r += k_quad[$r] * u_quad;
+#end
         }
       }
     }
-#repeat r LOADS
-    {
-      let token = min(token0 + row0 + $ru, params.tokens - 1u);
-      let u = uv[(token * VALUE_HEADS + head) * DV + min(c, DV - 1u)] - ws[$r];
-      U[(row0 + $ru) * COLUMNS + column] = select(0.0, u, row0 + $ru < count && c < DV);
-    }
-#end
-    workgroupBarrier();
-    // M takes the place of the slice of w.
-    for (var i = thread; i < CHUNK * CHUNK; i += 256u) {
-      w_slice[(i / CHUNK) * STRIDE + i % CHUNK] = m[((token0 / CHUNK) * VALUE_HEADS + head) * CHUNK * CHUNK + i];
-    }
-    workgroupBarrier();
-    for (var r = 0u; r < 4u; r++) {
-      let row = row0 + r;
-      var value = exp(G[row]) * qs[r];
-      for (var s = 0u; s <= row; s++) {
-        value += w_slice[row * STRIDE + s] * U[s * COLUMNS + column];
-      }
-      if row < count && c < DV {
-        o[((token0 + row) * VALUE_HEADS + head) * DV + c] = value;
-      }
-    }
-    // K in slices of 32 dims, scaled: each thread updates every eighth row of S.
-    let last = G[CHUNK - 1u];
-    for (var d0 = 0u; d0 < DK; d0 += 32u) {
-      workgroupBarrier();
-#repeat i LOADS
-      {
-        let row = slice_row + $iu * 8u;
-        let token = min(token0 + row, params.tokens - 1u);
-        let d = min(d0 + slice_column, DK - 1u);
-        let k_value = exp(last - G[row]) * qk[(token * 2u * KEY_HEADS + KEY_HEADS + key_head) * DK + d];
-        q_slice[row * STRIDE + slice_column] = select(0.0, k_value, row < count && d0 + slice_column < DK);
-      }
-#end
-      workgroupBarrier();
-      // Rows d, d + 8, d + 16, d + 24 of the slice: one read of U serves four products.
-      var added = vec4<f32>();
-      for (var s = 0u; s < count; s++) {
-        let at = s * STRIDE + slice_row;
-        added += U[s * COLUMNS + column] * vec4<f32>(q_slice[at], q_slice[at + 8u], q_slice[at + 16u], q_slice[at + 24u]);
-      }
-#repeat r LOADS
-      if d0 + slice_row + $ru * 8u < DK {
-        let at = (d0 + slice_row + $ru * 8u) * COLUMNS + column;
-        S[at] = exp(last) * S[at] + added[$r];
-      }
-#end
-    }
-    workgroupBarrier();
   }
-  for (var i = thread / COLUMNS; i < DK; i += 8u) {
-    if c < DV {
-      state[(head * DK + i) * DV + c] = S[i * COLUMNS + column];
-    }
+#repeat r 4
+  if row0 + $ru < DK && c < DV {
+    state[((head * DK + row0 + $ru) * DV + c) / 4u] = S_$r;
   }
+#end
 }

@@ -15,6 +15,9 @@ const ROWS: u32 = 64u; // DK / PARTS, rounded up
 const OUT_F16: bool = false;
 const EXACT: bool = ROWS * PARTS == DK;
 const THREADS: u32 = DV * PARTS;
+// A sum over the workgroup is added up in runs of this many threads' values, then over the runs.
+const RUN: u32 = 16u;
+const RUNS: u32 = (THREADS + RUN - 1u) / RUN;
 
 struct Params {
   z: u32,
@@ -33,8 +36,28 @@ struct Params {
 
 var<workgroup> q: array<f32, DK>;
 var<workgroup> k: array<f32, DK>;
-var<workgroup> partial: array<vec2<f32>, THREADS>;
+var<workgroup> parts: array<vec2<f32>, THREADS>;
+var<workgroup> values: array<vec4<f32>, THREADS>;
+var<workgroup> runs: array<vec4<f32>, RUNS>;
 var<workgroup> result: array<f32, DV>;
+
+fn workgroup_total(value: vec4<f32>, thread: u32) -> vec4<f32> {
+  values[thread] = value;
+  workgroupBarrier();
+  if thread < RUNS {
+    var sum = vec4<f32>();
+    for (var i = thread * RUN; i < min((thread + 1u) * RUN, THREADS); i++) {
+      sum += values[i];
+    }
+    runs[thread] = sum;
+  }
+  workgroupBarrier();
+  var total = vec4<f32>();
+  for (var i = 0u; i < RUNS; i++) {
+    total += runs[i];
+  }
+  return total;
+}
 
 fn softplus(x: f32) -> f32 {
   if x > 20.0 {
@@ -56,20 +79,18 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
 #repeat j ROWS
   var S_$j = state[base + min(row0 + $ju, DK - 1u) * DV];
 #end
-  var squares = vec2<f32>();
+  var products = vec4<f32>();
   for (var i = thread; i < DK; i += THREADS) {
-    q[i] = y[key_head * DK + i];
-    k[i] = y[(KEY_HEADS + key_head) * DK + i];
-    squares += vec2<f32>(q[i] * q[i], k[i] * k[i]);
+    let q_value = y[key_head * DK + i];
+    let k_value = y[(KEY_HEADS + key_head) * DK + i];
+    q[i] = q_value;
+    k[i] = k_value;
+    products += vec4<f32>(q_value * q_value, k_value * k_value, k_value * q_value, 0.0);
   }
-  partial[thread] = squares;
-  workgroupBarrier();
-  squares = vec2<f32>();
-  for (var i = 0u; i < min(DK, THREADS); i++) {
-    squares += partial[i];
-  }
-  let q_scale = inverseSqrt(squares.x + 1e-6) / sqrt(f32(DK));
-  let k_scale = inverseSqrt(squares.y + 1e-6);
+  products = workgroup_total(products, thread);
+  let q_scale = inverseSqrt(products.x + 1e-6) / sqrt(f32(DK));
+  let k_scale = inverseSqrt(products.y + 1e-6);
+  let kq = products.z;
   let decay = exp(-exp(A_log[head]) * softplus(projection[params.a + head] + dt_bias[head]));
   let beta = sigmoid(projection[params.b + head]);
   let v = y[2u * KEY_HEADS * DK + head * DV + column];
@@ -82,16 +103,11 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     sums += S_$j * vec2<f32>(k[row0 + $ju], q[row0 + $ju]);
   }
 #end
-  var kq = 0.0;
-  for (var i = 0u; i < DK; i++) {
-    kq += k[i] * q[i];
-  }
-  workgroupBarrier();
-  partial[thread] = sums;
+  parts[thread] = sums;
   workgroupBarrier();
   sums = vec2<f32>();
   for (var p = 0u; p < PARTS; p++) {
-    sums += partial[p * DV + column];
+    sums += parts[p * DV + column];
   }
   let u = beta * (v - k_scale * sums.x);
   let o = q_scale * (sums.y + k_scale * kq * u);
@@ -101,14 +117,8 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
   }
 #end
 
-  workgroupBarrier();
-  partial[thread] = vec2<f32>(o * o, 0.0);
-  workgroupBarrier();
-  var mean = 0.0;
-  for (var i = 0u; i < DV; i++) {
-    mean += partial[i].x;
-  }
-  mean /= f32(DV);
+  // Every part of a column has the same o.
+  let mean = workgroup_total(vec4<f32>(select(0.0, o * o, thread < DV)), thread).x / f32(DV);
   if thread < DV {
     let z = projection[params.z + head * DV + column];
     result[column] = norm[column] * o * inverseSqrt(mean + params.eps) * activate(z, ACTIVATION_SILU);

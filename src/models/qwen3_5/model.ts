@@ -1,10 +1,12 @@
 import { InputError } from '../../io/errors.ts';
+import { argmax } from '../../kernels/argmax.ts';
+import { advance } from '../../kernels/cursor.ts';
 import { scatterRows } from '../../kernels/rows.ts';
 import type { Device } from '../../tensor/device.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Observe, Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
-import type { Cache } from './cache.ts';
+import { Cache } from './cache.ts';
 import type { Qwen35Config } from './config.ts';
 import type { Patches } from './image_processor.ts';
 import { forget, type ModelInput, type Phase, type Sight, tokenRows, type VisualInput } from './input.ts';
@@ -29,7 +31,14 @@ export interface LanguageModel {
   look(input: VisualInput, options?: PrefillOptions): Promise<Sight>;
   /** Runs a whole prompt into an empty cache. @returns f32 [T, hidden_size] after the final norm; dispose it after use */
   prefill(input: ModelInput, cache: Cache, options?: PrefillOptions): Promise<Tensor>;
+  /** Goes through the motions of questions of several sizes, for `Device.rehearse`. */
+  rehearse(): void;
 }
+
+/** Prompts whose lengths lead to different kernels: the sizes of products change tiles, short prompts other variants. */
+const REHEARSED_PROMPTS = [40, 300, 2048];
+/** Patches of a rehearsed picture: 512 x 384 pixels. */
+const REHEARSED_GRID = [1, 24, 32] as const;
 
 /** Qwen3.5: the language model and, unless the export is text only, the vision tower whose rows replace the placeholders' embeddings. */
 export class Qwen35 implements LanguageModel {
@@ -92,6 +101,29 @@ export class Qwen35 implements LanguageModel {
       this.#place(h, inputIds, config.video_token_id, visual.videos, 'videos');
       return this.text.forward(h, table, cache, options);
     });
+  }
+
+  rehearse(): void {
+    const { device, text, config } = this;
+    if (config.vision !== undefined) {
+      const [frames, rows, columns] = REHEARSED_GRID;
+      const { in_channels, temporal_patch_size, patch_size } = config.vision;
+      const width = in_channels * temporal_patch_size * patch_size ** 2;
+      for (const pictures of [1, 8]) {
+        const gridThw = Array.from({ length: pictures }, (): [number, number, number] => [frames, rows, columns]);
+        this.see({ pixelValues: new Float32Array(pictures * rows * columns * width), gridThw });
+      }
+    }
+    for (const tokens of REHEARSED_PROMPTS) {
+      const cache = new Cache(device, config.text, this.precision, tokens + 1);
+      const input = { inputIds: new Int32Array(tokens).fill(-1), positions: new Int32Array(3 * tokens), ropeDelta: 0 };
+      this.decodePrompt(input, {}, cache);
+      const cursor = device.tensor([2], 'u32');
+      const table = device.tensor([1, rotaryAngles(config), 2]);
+      const place = { cursor, reach: tokens + 1 };
+      argmax(text.logits(text.forward(text.embed(device.tensor([1], 'i32')), table, cache, { place })));
+      advance(cursor);
+    }
   }
 
   #place(h: Tensor, inputIds: Int32Array, token: number, rows: Tensor | undefined, what: string): void {

@@ -9,7 +9,9 @@ import { forget, type ModelInput, type Sight, tokenRows, type VisualInput } from
 import { type LanguageModel, type PrefillOptions, Qwen35 } from '../qwen3_5/model.ts';
 import type { TextModel } from '../qwen3_5/text.ts';
 import type { Grid } from '../qwen3_5/vision_positions.ts';
-import { Aggregator, type FrameImages } from '../vggt/aggregator.ts';
+import type { Aggregator, FrameImages } from '../vggt/aggregator.ts';
+import type { HeadName } from '../vggt/predictions.ts';
+import { VGGT } from '../vggt/vggt.ts';
 import type { Weights } from '../weights.ts';
 import type { SpatialStackConfig } from './config.ts';
 import { type FeatureLayout, rasterOrder, reverseFrames } from './features.ts';
@@ -28,22 +30,27 @@ type LayerFeatures = ReadonlyMap<number, readonly Tensor[]>;
 export class SpatialStack implements LanguageModel {
   readonly device: Device;
   readonly qwen: Qwen35;
-  readonly aggregator: Aggregator | undefined;
+  /** The geometry encoder, with those heads that were asked for and that its checkpoint has. */
+  readonly vggt: VGGT | undefined;
   readonly languageFusion: LanguageFeatureFusion | undefined;
   readonly postMerger: PostMergerFusion | undefined;
 
-  /** `geometry` are weights scoped at the VGGT's own names (`aggregator.…`), from the checkpoint itself or from a second one. */
+  /**
+   * `geometry` are weights scoped at the VGGT's own names (`aggregator.…`), from the checkpoint itself or from a second one; `heads` of it are only loaded to
+   * predict geometry beside the answer.
+   */
   constructor(
     weights: Weights,
     geometry: Weights | undefined,
     readonly settings: SpatialStackConfig,
     readonly precision: Precision,
+    heads: readonly HeadName[] = [],
   ) {
     this.device = weights.device;
     this.qwen = new Qwen35(weights, settings.qwen, precision);
     const usesVision = settings.vision_language_fusion_layers !== undefined;
     if (!usesVision && geometry !== undefined) {
-      this.aggregator = new Aggregator(geometry.at('aggregator'), settings.geometry_encoder_config, precision);
+      this.vggt = new VGGT(geometry, settings.geometry_encoder_config, precision, heads);
     }
     if (settings.feature_fusion_method === 'deepstack_language_add') {
       this.languageFusion = new LanguageFeatureFusion(weights, settings, precision);
@@ -74,9 +81,9 @@ export class SpatialStack implements LanguageModel {
     if (onPhase !== undefined) await this.device.finish();
 
     let encoded: Tensor[] = [];
-    if (this.aggregator !== undefined) {
+    if (this.vggt !== undefined) {
       onPhase?.('geometry');
-      encoded = this.#encodeGeometry(this.aggregator, input, observe);
+      encoded = this.#encodeGeometry(this.vggt.aggregator, input, observe);
       if (onPhase !== undefined) await this.device.finish();
     }
     if (this.postMerger === undefined) return { images: rows, features: states.length > 0 ? hidden : encoded };
@@ -92,6 +99,11 @@ export class SpatialStack implements LanguageModel {
     const normed = this.#decode(input, sight, cache, options.observe);
     if (input.sight === undefined) forget(sight);
     return normed;
+  }
+
+  rehearse(): void {
+    this.qwen.rehearse();
+    this.vggt?.rehearse(this.settings.geometry_encoder_layers);
   }
 
   /** The wanted encoder layers as features of all patches: f32 [frames * patches, 2 * embed_dim], in merge-window or raster order. */

@@ -6,8 +6,9 @@ import { Checkpoint } from '../../io/safetensors.ts';
 import type { AttentionVariant } from '../../kernels/attention.ts';
 import type { Device } from '../../tensor/device.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
-import { type DtypeName, precisionOf } from '../precision.ts';
-import { type LoadProgress, Weights } from '../weights.ts';
+import { type LoadWatch, loadWhileCompiling } from '../compile.ts';
+import { type DtypeName, type Precision, precisionOf } from '../precision.ts';
+import { Weights } from '../weights.ts';
 import { Aggregator, type FrameImages } from './aggregator.ts';
 import { CameraHead } from './camera_head.ts';
 import { parseVggtConfig, type VggtConfig } from './config.ts';
@@ -29,11 +30,22 @@ export type { FrameImages } from './aggregator.ts';
 export type { HeadName, Predictions, PredictOptions } from './predictions.ts';
 
 /** How to load a VGGT. */
-export interface VggtOptions {
+export interface VggtOptions extends LoadWatch {
   readonly dtype: DtypeName;
   readonly attention?: AttentionVariant;
-  readonly onProgress?: LoadProgress;
+  /** Heads to load of those that the checkpoint has; all of them unless given. */
+  readonly heads?: readonly HeadName[];
 }
+
+/** What a checkpoint says about itself before its weights are read. */
+export interface VggtDescription {
+  readonly config: VggtConfig;
+  readonly heads: readonly HeadName[];
+}
+
+/** Patches of a rehearsed frame: 392 x 518 pixels. */
+const REHEARSED_ROWS = 28;
+const REHEARSED_COLUMNS = 37;
 
 /**
  * VGGT (Wang et al. 2025): from pictures of a scene to cameras, depth, points and tracks in one pass. Heads that the checkpoint lacks are undefined. Close it
@@ -48,24 +60,28 @@ export class VGGT {
   readonly trackHead: TrackHead | undefined;
   readonly #weights: Weights;
 
-  private constructor(
+  /**
+   * Declares what it needs of `weights`, scoped at its own names (`aggregator.…`), for whoever owns them to load; the `wanted` heads only where they are there.
+   * @throws InputError when a weight is missing or of another shape
+   */
+  constructor(
     weights: Weights,
     readonly config: VggtConfig,
-    { dtype, attention }: VggtOptions,
+    precision: Precision,
+    wanted: readonly HeadName[] = HEADS,
   ) {
-    const precision = precisionOf(dtype, attention);
     // The camera's few tokens cost little, and its errors add up over the refinements: always float32, as in the original.
-    const exact = precisionOf('float32', attention);
-    const names = [...weights.checkpoint.entries.keys()];
-    const head = <T>(name: string, build: (weights: Weights) => T): T | undefined =>
-      names.some((tensor) => tensor.startsWith(`${weights.prefix}${name}.`)) ? build(weights.at(name)) : undefined;
+    const exact: Precision = { ...precision, operand: 'f32', cache: 'f32' };
+    const found = headsIn(weights.checkpoint, weights.prefix).filter((name) => wanted.includes(name));
+    const head = <T>(name: HeadName, build: (weights: Weights) => T): T | undefined =>
+      found.includes(name) ? build(weights.at(`${name}_head`)) : undefined;
     this.#weights = weights;
     this.device = weights.device;
     this.aggregator = new Aggregator(weights.at('aggregator'), config, precision);
-    this.cameraHead = head('camera_head', (scope) => new CameraHead(scope, config, exact));
-    this.depthHead = head('depth_head', (scope) => new DptHead(scope, config, precision, 'exp', 1));
-    this.pointHead = head('point_head', (scope) => new DptHead(scope, config, precision, 'inv_log', 3));
-    this.trackHead = head('track_head', (scope) => new TrackHead(scope, config, precision));
+    this.cameraHead = head('camera', (scope) => new CameraHead(scope, config, exact));
+    this.depthHead = head('depth', (scope) => new DptHead(scope, config, precision, 'exp', 1));
+    this.pointHead = head('point', (scope) => new DptHead(scope, config, precision, 'inv_log', 3));
+    this.trackHead = head('track', (scope) => new TrackHead(scope, config, precision));
   }
 
   /**
@@ -76,11 +92,10 @@ export class VGGT {
     const checkpoint = await Checkpoint.open(path);
     const weights = new Weights(device, checkpoint);
     try {
-      const folder = (await stat(path)).isDirectory() ? path : dirname(path);
-      const configPath = join(folder, 'config.json');
-      const config = parseVggtConfig(await readJsonFileIfPresent(configPath), configPath);
-      const model = new VGGT(weights, config, options);
-      await weights.load(options.onProgress);
+      const precision = precisionOf(options.dtype, options.attention);
+      const model = new VGGT(weights, await readConfig(path), precision, options.heads);
+      const load = () => weights.load(options.onProgress);
+      await loadWhileCompiling(device, load, () => model.rehearse([-1]), options.onCompile);
       return model;
     } catch (error) {
       weights.destroy();
@@ -90,10 +105,26 @@ export class VGGT {
     }
   }
 
-  /** The heads that the checkpoint has. */
+  /** Reads a checkpoint's sizes and which heads it has, without its weights. @throws InputError */
+  static async describe(path: string): Promise<VggtDescription> {
+    const checkpoint = await Checkpoint.open(path);
+    await checkpoint.close();
+    return { config: await readConfig(path), heads: headsIn(checkpoint) };
+  }
+
+  /** The heads that are loaded. */
   get heads(): HeadName[] {
     const found = { camera: this.cameraHead, depth: this.depthHead, point: this.pointHead, track: this.trackHead };
     return HEADS.filter((name) => found[name] !== undefined);
+  }
+
+  /** Goes through the motions of the aggregator on a few frames, for `Device.rehearse`; the heads' kernels compile when they are first used. */
+  rehearse(layers: readonly number[]): void {
+    const { patch_size } = this.config;
+    const [height, width] = [REHEARSED_ROWS * patch_size, REHEARSED_COLUMNS * patch_size];
+    for (const frames of [1, 8]) {
+      this.aggregator.forward({ data: new Float32Array(frames * 3 * height * width), frames, height, width }, layers);
+    }
   }
 
   /**
@@ -164,6 +195,18 @@ export class VGGT {
     }
     return new Set(heads ?? this.heads.filter((name) => name !== 'track' || queryPoints !== undefined));
   }
+}
+
+/** The heads of which a checkpoint holds weights. */
+export function headsIn({ entries }: Checkpoint, prefix = ''): HeadName[] {
+  const names = [...entries.keys()];
+  return HEADS.filter((head) => names.some((name) => name.startsWith(`${prefix}${head}_head.`)));
+}
+
+async function readConfig(path: string): Promise<VggtConfig> {
+  const folder = (await stat(path)).isDirectory() ? path : dirname(path);
+  const source = join(folder, 'config.json');
+  return parseVggtConfig(await readJsonFileIfPresent(source), source);
 }
 
 /** The outputs of the aggregator that some heads read. */

@@ -128,7 +128,7 @@ describe('hidden states of the vision tower added after decoder layers', () => {
     const modules = fusionBlocks(places, VISION);
     const path = await variant(modules, { ...settings, geometry_fusion_layers: [0, 0, 2, 6] });
     await withVariant(path, async (model, input) => {
-      expect(model.aggregator).toBeUndefined();
+      expect(model.vggt).toBeUndefined();
       const { geometry: _, ...withoutGeometry } = input;
       const actual = await prefilled(model, withoutGeometry);
       // State n is the output of block n - 1; the tower has three blocks and its patches are in merge-window order.
