@@ -3,7 +3,7 @@ import { gatherRows } from '../../kernels/rows.ts';
 import type { Device } from '../../tensor/device.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Observe, Precision } from '../precision.ts';
-import type { Cache } from '../qwen3_5/cache.ts';
+import { Cache } from '../qwen3_5/cache.ts';
 import type { Qwen35Config } from '../qwen3_5/config.ts';
 import { forget, type ModelInput, type Sight, tokenRows, type VisualInput } from '../qwen3_5/input.ts';
 import { type LanguageModel, type PrefillOptions, Qwen35 } from '../qwen3_5/model.ts';
@@ -86,8 +86,13 @@ export class SpatialStack implements LanguageModel {
       encoded = this.#encodeGeometry(this.vggt.aggregator, input, observe);
       if (onPhase !== undefined) await this.device.finish();
     }
-    if (this.postMerger === undefined) return { images: rows, features: states.length > 0 ? hidden : encoded };
-    const placed = this.postMerger.forward(rows, encoded, images.gridThw);
+    return this.#sight(rows, hidden, encoded, images.gridThw);
+  }
+
+  /** Puts together what the encoders made of pictures: a post-merger mixes it at once, a language fusion later. */
+  #sight(rows: Tensor, hidden: readonly Tensor[], encoded: readonly Tensor[], gridThw: readonly Grid[]): Sight {
+    if (this.postMerger === undefined) return { images: rows, features: hidden.length > 0 ? hidden : encoded };
+    const placed = this.postMerger.forward(rows, encoded, gridThw);
     for (const tensor of new Set([rows, ...hidden, ...encoded])) if (tensor !== placed) this.device.dispose(tensor);
     return { images: placed, features: [] };
   }
@@ -103,7 +108,16 @@ export class SpatialStack implements LanguageModel {
 
   rehearse(): void {
     this.qwen.rehearse();
-    this.vggt?.rehearse(this.settings.geometry_encoder_layers);
+    const { config, device, settings } = this;
+    const hiddenStates = settings.vision_language_fusion_layers ?? [];
+    for (const pictures of REHEARSED_PICTURES) {
+      const input = rehearsedQuestion(settings, pictures);
+      const { gridThw } = input.images;
+      const [rows, ...hidden] = this.qwen.see(input.images, { hiddenStates }) as [Tensor, ...Tensor[]];
+      const encoded = this.vggt === undefined ? [] : this.#encodeGeometry(this.vggt.aggregator, input);
+      const cache = new Cache(device, config.text, this.precision, input.inputIds.length);
+      this.#decode(input, this.#sight(rows, hidden, encoded, gridThw), cache);
+    }
   }
 
   /** The wanted encoder layers as features of all patches: f32 [frames * patches, 2 * embed_dim], in merge-window or raster order. */
@@ -170,6 +184,28 @@ export class SpatialStack implements LanguageModel {
       });
     });
   }
+}
+
+/** How many pictures a rehearsed question has, their patches down and across, and its tokens of text. */
+const REHEARSED_PICTURES = [1, 8];
+const REHEARSED_GRID = [28, 36] as const;
+const REHEARSED_TEXT = 40;
+
+/** A question about black pictures. */
+function rehearsedQuestion(settings: SpatialStackConfig, pictures: number) {
+  const { image_token_id, vision } = settings.qwen;
+  const { in_channels, temporal_patch_size, patch_size, spatial_merge_size } = vision!;
+  const [rows, columns] = REHEARSED_GRID;
+  const patches = pictures * rows * columns;
+  const placeholders = patches / spatial_merge_size ** 2;
+  const inputIds = new Int32Array(placeholders + REHEARSED_TEXT).fill(-1).fill(image_token_id, 0, placeholders);
+  const gridThw = Array.from({ length: pictures }, (): [number, number, number] => [1, rows, columns]);
+  const pixelValues = new Float32Array(patches * in_channels * temporal_patch_size * patch_size ** 2);
+  const { patch_size: side } = settings.geometry_encoder_config;
+  const [height, width] = [rows * side, columns * side];
+  const geometry = { data: new Float32Array(pictures * 3 * height * width), frames: pictures, height, width };
+  const positions = new Int32Array(3 * inputIds.length);
+  return { inputIds, positions, ropeDelta: 0, images: { pixelValues, gridThw }, geometry };
 }
 
 /** Features of pictures are stacked and fused as one. */

@@ -1,0 +1,76 @@
+import { afterEach, describe, expect, it, vi } from 'vitest';
+import { Checkpoint } from '../../src/io/safetensors.ts';
+import { loadLanguageModel } from '../../src/models/load.ts';
+import { generate } from '../../src/models/qwen3_5/generate.ts';
+import { readReferenceInput } from '../../src/models/qwen3_5/replay.ts';
+import { VGGT } from '../../src/models/vggt/vggt.ts';
+import type { Constants } from '../../src/tensor/shader.ts';
+import { useDevice } from '../device.ts';
+
+const device = useDevice();
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
+
+const keyOf = (path: string, constants: Constants) => `${path} ${JSON.stringify(constants)}`;
+
+/** The pipelines that a rehearsal asks for, without compiling them. */
+async function rehearsed(rehearse: () => void): Promise<Set<string>> {
+  const asked = new Set<string>();
+  const request = vi.spyOn(device().pipelines, 'request').mockImplementation((path, constants) => {
+    asked.add(keyOf(path, constants));
+    return Promise.resolve();
+  });
+  const { allocated } = device().memory;
+  await device().rehearse(rehearse);
+  expect(device().memory.allocated).toBe(allocated);
+  request.mockRestore();
+  return asked;
+}
+
+/** The pipelines that are used from now on. */
+function used(): Set<string> {
+  const all = new Set<string>();
+  const { pipelines } = device();
+  const get = pipelines.get.bind(pipelines);
+  vi.spyOn(pipelines, 'get').mockImplementation((path, constants) => {
+    all.add(keyOf(path, constants));
+    return get(path, constants);
+  });
+  return all;
+}
+
+describe('a rehearsal asks for every kernel', () => {
+  it.each([
+    ['qwen3_5-tiny', 'text'],
+    ['qwen3_5-tiny', 'images'],
+    ['spatialstack-tiny', 'images'],
+  ])('of a question to %s: %s', async (folder, name) => {
+    const path = `test/fixtures/${folder}`;
+    const { model, close } = await loadLanguageModel(device(), path, { dtype: 'bfloat16' });
+    const asked = await rehearsed(() => model.rehearse());
+    const reference = await Checkpoint.open(`${path}/reference/${name}.safetensors`);
+    const input = await readReferenceInput(reference, model);
+    await reference.close();
+    const all = used();
+    for await (const _ of generate(model, input, { maxNewTokens: 2, stopTokens: [] }));
+    expect([...all].filter((key) => !asked.has(key))).toEqual([]);
+    expect(all.size).toBeGreaterThan(10);
+    await close();
+  });
+
+  it('of the aggregator of vggt-tiny', async () => {
+    const vggt = await VGGT.load(device(), 'test/fixtures/vggt-tiny', { dtype: 'bfloat16', heads: [] });
+    const asked = await rehearsed(() => vggt.rehearse([-1]));
+    const all = used();
+    const [height, width] = [70, 42];
+    const [output] = vggt.aggregator.forward(
+      { data: new Float32Array(3 * height * width), frames: 1, height, width },
+      [-1],
+    );
+    device().dispose(output!);
+    expect([...all].filter((key) => !asked.has(key))).toEqual([]);
+    vggt.close();
+  });
+});
