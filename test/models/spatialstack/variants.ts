@@ -1,3 +1,4 @@
+import { vi } from 'vitest';
 import type { TensorToWrite } from '../../../src/io/safetensors_write.ts';
 import { add } from '../../../src/kernels/elementwise.ts';
 import { Cache } from '../../../src/models/qwen3_5/cache.ts';
@@ -112,8 +113,11 @@ async function watch(
   return values;
 }
 
-/** Everything that a prefill of the prompt shows, and what it gives as `result`. */
+/** Everything that a prefill of the prompt shows, and what it gives as `result`. Of any model a rehearsal must also come to its end. */
 export async function prefilled(model: LanguageModel, input: ModelInput): Promise<Map<string, Float32Array>> {
+  const request = vi.spyOn(model.device.pipelines, 'request').mockResolvedValue();
+  await model.device.rehearse(() => model.rehearse());
+  request.mockRestore();
   const cache = new Cache(model.device, model.config.text, model.precision, input.inputIds.length);
   const values = await watch(model, (observe) => model.prefill(input, cache, { observe }));
   cache.destroy();
