@@ -54,6 +54,14 @@ describe('loadShader', () => {
     expect(loadShader(AFFINE, {}, true).code).toContain('const FACTOR: f32 = 1.0;');
   });
 
+  it('writes repeated lines out, with the values of sums of products', () => {
+    const { code } = loadShader('../test/tensor/wgsl/repeat', {}, true);
+    expect(code.match(/sum_\d \+= \d+u/g)).toEqual(['sum_0 += 1u', 'sum_0 += 2u', 'sum_1 += 11u', 'sum_1 += 12u']);
+    expect(code).not.toMatch(/#|\$/);
+    const other = loadShader('../test/tensor/wgsl/repeat', { ROWS: 1 }, true).code;
+    expect(other.match(/sum_\d \+= \d+u/g)).toEqual(['sum_0 += 1u', 'sum_0 += 2u', 'sum_0 += 3u', 'sum_0 += 4u']);
+  });
+
   it('refuses unknown constants and files', () => {
     expect(() => loadShader(AFFINE, { WIDTH: 3 }, true)).toThrow(KernelError);
     expect(() => loadShader(AFFINE, { WIDTH: 3 }, true)).toThrow(/affine\.wgsl declares no constant WIDTH/);
