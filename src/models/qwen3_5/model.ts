@@ -111,7 +111,15 @@ export class Qwen35 implements LanguageModel {
       const width = in_channels * temporal_patch_size * patch_size ** 2;
       for (const pictures of [1, 8]) {
         const gridThw = Array.from({ length: pictures }, (): [number, number, number] => [frames, rows, columns]);
-        this.see({ pixelValues: new Float32Array(pictures * rows * columns * width), gridThw });
+        const pixelValues = new Float32Array(pictures * rows * columns * width);
+        const images = this.see({ pixelValues, gridThw })[0]!;
+        const inputIds = new Int32Array(images.dim(0)).fill(config.image_token_id);
+        const cache = new Cache(device, config.text, this.precision, inputIds.length);
+        this.decodePrompt(
+          { inputIds, positions: new Int32Array(3 * inputIds.length), ropeDelta: 0 },
+          { images },
+          cache,
+        );
       }
     }
     for (const tokens of REHEARSED_PROMPTS) {
