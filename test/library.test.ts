@@ -14,7 +14,7 @@ import { buildCloud, Device, decodeImage, frameOf, padToLargest, toUnitPlanar, V
 const [model, picture, out] = process.argv.slice(2);
 const device = await Device.open();
 const vggt = await VGGT.load(device, model, { dtype: 'float32' });
-const frames = padToLargest([frameOf(await decodeImage(picture, { alpha: 'white' }), 'crop', 56)]);
+const frames = padToLargest([frameOf(await decodeImage(picture, { asSeen: true }), 'crop', 56)]);
 const predictions = await vggt.predict({ ...toUnitPlanar(frames), frames: frames.length });
 const cloud = buildCloud({ frames, names: [picture], predictions }, { source: 'head', confPercentile: 50 });
 await writePly(out, cloud);
