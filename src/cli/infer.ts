@@ -135,7 +135,7 @@ export function addInferCommand(program: Command, exit: (code: number) => void):
     )
     .option('--num-beams <n>', 'only 1: there is no beam search yet', wholeNumber('--num-beams', 1, MAX_COUNT), 1)
     .option('--dtype <name>', 'precision: bfloat16, float16 or float32', dtype, 'bfloat16' as DtypeName)
-    .option('--no-flash-attn2', 'take the naive attention kernels')
+    .option('--no-flash-attn2', 'take the naive attention kernels for pictures and prompt')
     .option('--geometry-encoder-path <path>', 'VGGT checkpoint for a SpatialStack that does not hold its own')
     .option(
       '--reference-frame <name>',
