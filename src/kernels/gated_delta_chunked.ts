@@ -154,7 +154,7 @@ export function chunkedDeltaOnMatrices(
       kernel: 'gated_delta/matrix_local',
       constants,
       bindings: [qk, y, gate, uv, w, m, scales],
-      params: { tokens, first },
+      params: { tokens, first, zero: 0 },
       workgroups: [chunks, valueHeads],
       work: work(flops.local, [qk, gate, uv, w, m, scales], [y]),
     });

@@ -111,41 +111,65 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
   const constants = {
     ...(variant === 'subgroup_matrix' ? {} : { X_DTYPE: DTYPE_CODE[x.dtype] }),
     W_DTYPE: DTYPE_CODE[weight.dtype],
+  };
+  const epilogue = {
     HAS_BIAS: bias !== undefined,
     HAS_GAMMA: gamma !== undefined,
     HAS_RESIDUAL: residual !== undefined,
     ACTIVATION: ACTIVATIONS[options.activation ?? 'none'],
     OUT_F16: dtype === 'f16',
   };
-  for (const range of rowRanges(weight)) {
+  const ranges = rowRanges(weight);
+  for (const range of ranges) {
     const rows = range.tensor.dim(0);
     const tiling = tile(device, variant, [m, rows, k]);
+    const label = `matmul/${variant} ${n}x${k}`;
+    const operands = [bias ?? x, gamma ?? x, residual ?? x] as const;
+    const params = {
+      M: m,
+      N: rows,
+      K: k,
+      column0: range.start,
+      columns: n,
+      scale: options.scale ?? 1,
+      eps: norm?.eps ?? 0,
+      weight_offset: norm?.weightOffset ?? 0,
+      never: 0,
+      split: 0,
+    };
+    const work = () => ({ flops: 2 * m * rows * k });
+    const { splits = 1, split = 0 } = tiling;
+    if (splits > 1 && ranges.length === 1) {
+      device.tidy(() => {
+        const partial = device.tensor([splits, m, n]);
+        device.run({
+          kernel: 'matmul/subgroup_matrix',
+          label,
+          constants: { ...constants, ...tiling.constants, SPLIT: true },
+          bindings: [x, weight, x, x, x, partial],
+          params: { ...params, split },
+          workgroups: [...tiling.workgroups, splits],
+          work,
+        });
+        device.run({
+          kernel: 'matmul/join',
+          constants: { ...epilogue, SPLITS: splits },
+          bindings: [partial, weight, ...operands, out],
+          params,
+          workgroups: grid(Math.ceil((m * Math.ceil(n / 2)) / 256)),
+          work: () => ({ bytes: partial.byteLength + out.byteLength }),
+        });
+      });
+      continue;
+    }
     device.run({
       kernel: variant === 'matvec' ? matvecKernel(device) : `matmul/${variant}`,
-      label: `matmul/${variant} ${n}x${k}`,
-      constants: { ...constants, ...tiling.constants, ...(norm && { NORM: true }) },
-      bindings: [
-        x,
-        range.tensor,
-        bias ?? x,
-        gamma ?? x,
-        residual ?? x,
-        out,
-        ...(variant === 'matvec' ? [norm?.weight ?? x] : []),
-      ],
-      params: {
-        M: m,
-        N: rows,
-        K: k,
-        column0: range.start,
-        columns: n,
-        scale: options.scale ?? 1,
-        eps: norm?.eps ?? 0,
-        weight_offset: norm?.weightOffset ?? 0,
-        never: 0,
-      },
+      label,
+      constants: { ...constants, ...epilogue, ...tiling.constants, ...(norm && { NORM: true }) },
+      bindings: [x, range.tensor, ...operands, out, ...(variant === 'matvec' ? [norm?.weight ?? x] : [])],
+      params,
       workgroups: tiling.workgroups,
-      work: () => ({ flops: 2 * m * rows * k }),
+      work,
     });
   }
   return out;
@@ -198,6 +222,7 @@ export function swiglu(
       eps: norm.eps,
       weight_offset: norm.weightOffset,
       never: 0,
+      split: 0,
     },
     workgroups: tiling.workgroups,
     work: () => ({ flops: 2 * m * n * k }),
@@ -212,6 +237,9 @@ function matvecKernel(device: Device): string {
 interface Tiling {
   readonly constants: Constants;
   readonly workgroups: readonly number[];
+  /** Workgroups that share a tile's K, and vec4s of 8 values that each of them takes. */
+  readonly splits?: number;
+  readonly split?: number;
 }
 
 /** Tiles of the subgroup-matrix variant, largest first: 128x128 (measured best on an H100) and 64x64 (on an H200), 4 subgroups each. */
@@ -265,6 +293,25 @@ const WIDE_ROWS = 8192;
 /** A tile is worth it when at least this many workgroups share the work. */
 const MATRIX_WORKGROUPS = 40;
 
+/** Workgroups of the subgroup-matrix variant that run at a time on the largest card measured, an H100. */
+const MATRIX_SLOTS = 264;
+/** Least K of a part, and most parts. */
+const LEAST_SPLIT = 512;
+const MOST_SPLITS = 4;
+/** What joining one more part costs on that card, in rounds of its workgroups, for each result over K. */
+const JOIN_COST = 1e-4;
+
+/** In how many parts to split K, so that the last round of workgroups is not nearly empty: the fewest rounds, each as long as a part, and the joining. */
+function chooseSplits(tiles: number, [m, n, k]: readonly [number, number, number]): number {
+  const cost = (splits: number) =>
+    Math.ceil((tiles * splits) / MATRIX_SLOTS) / splits + (splits === 1 ? 0 : (splits * JOIN_COST * m * n) / k);
+  let best = 1;
+  for (let splits = 2; splits <= MOST_SPLITS && k / splits >= LEAST_SPLIT; splits++) {
+    if (cost(splits) < cost(best)) best = splits;
+  }
+  return best;
+}
+
 /** Tile sizes and workgroup counts of a variant for [m, k] x [n, k]. */
 function tile(device: Device, variant: MatmulVariant, [m, n, k]: readonly [number, number, number]): Tiling {
   switch (variant) {
@@ -284,9 +331,13 @@ function tile(device: Device, variant: MatmulVariant, [m, n, k]: readonly [numbe
       );
       const found = counts.findIndex((count) => count >= MATRIX_WORKGROUPS);
       const best = found < 0 ? tiles.length - 1 : found;
+      const step = tiles[best]!.STEP / 8;
+      const split = Math.ceil(k / 8 / chooseSplits(counts[best]!, [m, n, k]) / step) * step;
       return {
         constants: { ...tiles[best]!, TAIL: k % tiles[best]!.STEP !== 0 },
         workgroups: grid(counts[best]!),
+        splits: Math.ceil(k / 8 / split),
+        split,
       };
     }
     case 'matvec': {

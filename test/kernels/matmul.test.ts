@@ -36,6 +36,21 @@ describe.each(MATMUL_VARIANTS)('matmul %s', (variant) => {
     }
   });
 
+  it('shares a long K out over workgroups where the result is small', async () => {
+    const [m, n, k] = [20, 71, 2056];
+    const xDtype = variant === 'subgroup_matrix' ? 'f16' : 'f32';
+    if (!matmulSupports(device(), variant, { m, k, dtype: xDtype })) return;
+    const random = new Random(11);
+    const [x, w] = [quantise(random.normal(m * k), xDtype), quantise(random.normal(n * k), 'bf16')];
+    const [bias, residual] = [random.normal(n), random.normal(m * n)];
+    const out = linear(uploadAs(device(), x, [m, k], xDtype), uploadAs(device(), w, [n, k], 'bf16'), {
+      variant,
+      bias: uploadAs(device(), bias, [n], 'f32'),
+      residual: uploadAs(device(), residual, [m, n], 'f32'),
+    });
+    expect(relativeL2(await readValues(out), linearReference(x, w, [m, n, k], { bias, residual }))).toBeLessThan(2e-6);
+  });
+
   it.each(['none', 'gelu_erf', 'gelu_tanh', 'silu'] as Activation[])(
     'applies scale, bias, %s, gamma and residual',
     async (activation) => {

@@ -22,6 +22,7 @@ const Y_QUADS: u32 = (2u * KEY_HEADS * DK + VALUE_HEADS * DV) / 4u;
 struct Params {
   tokens: u32,
   first: u32, // chunk that this segment begins with
+  zero: u32,  // 0, which the compiler cannot know
 }
 
 @group(0) @binding(0) var<storage, read> qk: array<vec4<u32>>;
@@ -125,6 +126,18 @@ fn main(
 #end
   workgroupBarrier();
 
+  // V travels while T is found. The loop never runs; it keeps compilers from moving the loads down to where their values are used.
+#repeat i 4
+  let v_at_$i = min((params.first + group.x) * CHUNK + (thread + $iu * THREADS) / 16u, params.tokens - 1u) * Y_QUADS
+    + (2u * KEY_HEADS * DK + head * DV) / 4u + 2u * (thread % 16u);
+  let v_low_$i = y[v_at_$i];
+  let v_high_$i = y[v_at_$i + 1u];
+#end
+  for (var i = 0u; i < params.zero; i++) {
+#repeat i 4
+    uv[i + $iu] = bitcast<vec4<u32>>(v_low_$i + v_high_$i);
+#end
+  }
   // As in chunk_local.wgsl: A below the diagonal, T transposed on it and above.
   if thread < CHUNK {
     let c = thread;
@@ -180,9 +193,7 @@ fn main(
   workgroupBarrier();
 #repeat i 4
   if $pu == 0u {
-    let token = min((params.first + group.x) * CHUNK + (thread + $iu * THREADS) / 16u, params.tokens - 1u);
-    let at = token * Y_QUADS + (2u * KEY_HEADS * DK + head * DV) / 4u + 2u * (thread % 16u);
-    place[place_$i] = narrow(y[at], y[at + 1u]);
+    place[place_$i] = narrow(v_low_$i, v_high_$i);
   } else {
     place[place_$i] = k_$i;
   }

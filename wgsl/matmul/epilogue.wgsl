@@ -1,7 +1,8 @@
 // The end that all matmul variants share: what happens to an accumulated product before it is stored.
 //   value = residual + gamma * activation(params.scale * value + bias)      each part only if its constant says so
 // bias, gamma: f32 [N]. residual: f32 [M, N]. out: [M, N], f32 or f16 (two columns a word).
-// params.eps and params.weight_offset belong to the RMSNorm that matvec_body.wgsl may apply to x; params.never, always 0, to subgroup_matrix.wgsl.
+// params.eps and params.weight_offset belong to the RMSNorm that matvec_body.wgsl may apply to x; params.never, always 0, and
+// params.split to subgroup_matrix.wgsl, whose results join.wgsl finishes where K was split.
 // Columns are those of the whole weight: a weight larger than a binding arrives in row ranges, from params.column0 on.
 #include "common/dtype.wgsl"
 #include "common/activation.wgsl"
@@ -22,6 +23,7 @@ struct Params {
   eps: f32,
   weight_offset: f32,
   never: u32,
+  split: u32,
 }
 
 @group(0) @binding(2) var<storage, read> bias: array<f32>;

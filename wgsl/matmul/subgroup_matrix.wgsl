@@ -1,7 +1,8 @@
 // Matmul, fourth rung: out[m, n] = sum_k x[m, k] * w[n, k] on subgroup matrices (tensor cores), f16 operands and f32 sums. K must be a multiple of 8.
 // x: [M, K] f16. w: [N, K] f16, bf16 (exact in f16 between 6e-5 and 65504) or f32 (rounded). Epilogue and result: epilogue.wgsl.
 // One workgroup: 16*ROWS*GRID_ROWS rows x 16*COLUMNS*GRID_COLUMNS columns; GRID_ROWS x GRID_COLUMNS subgroups, each with ROWS x COLUMNS matrices of 16x16.
-// K advances in steps of STEP. The operands of a step wait in workgroup memory while those of the next one travel from memory into registers. Tiles are
+// Where results have few tiles, workgroups share the K of a tile (SPLIT): each takes params.split vec4s of it (z: which) and leaves its sums, f32
+// [splits, M, params.columns] in out, to join.wgsl. K advances in steps of STEP. The operands of a step wait in workgroup memory while those of the next one travel from memory into registers. Tiles are
 // arrays of vec4: 16-byte stores, and the compiler sees the alignment that lets it load matrices 16 bytes a thread; one vec4 of padding a row spreads the banks.
 // What bought speed on the cards measured: two workgroups a processor, which share some 50 KB (hence STEP 32 at 128x128); matrices of 64x64 a subgroup, since
 // reads of workgroup memory are the next limit; loads that stay where they are written (below); stores free of bank conflicts (PAIRED).
@@ -17,6 +18,7 @@ const GRID_ROWS: u32 = 2u;
 const GRID_COLUMNS: u32 = 2u;
 const STEP: u32 = 32u;
 const TAIL: bool = true; // K is no multiple of STEP
+const SPLIT: bool = false;
 const SUBGROUP: u32 = 32u;
 // Workgroups of this many row tiles walk together through the columns, so that what they read stays in the cache.
 const PANEL: u32 = 8u;
@@ -105,7 +107,9 @@ fn main(
   let spread = (thread / 32u) * 8u + ((thread / 4u) % 2u) * 4u + (thread % 32u) / 8u;
   let quad = thread % QUADS;
   let first_row = select(thread / QUADS, spread, PAIRED);
-  let first_quad = min(quad, row_quads - 1u);
+  let begin = select(0u, group.z * params.split, SPLIT);
+  let end = select(row_quads, min(begin + params.split, row_quads), SPLIT);
+  let first_quad = min(begin + quad, row_quads - 1u);
 #repeat i X_LOADS
   let x_row_$i = first_row + $iu * (THREADS / QUADS);
   let x_base_$i = min(row0 + x_row_$i, params.M - 1u) * row_quads;
@@ -120,7 +124,7 @@ fn main(
 #end
 
   // A step that the compiler cannot know (params.never is 0) keeps it from writing the loop out, which costs the registers of a second workgroup.
-  for (var k0 = 0u; k0 < row_quads; k0 += QUADS + params.never) {
+  for (var k0 = begin; k0 < end; k0 += QUADS + params.never) {
 #repeat i X_LOADS
     tile[x_place_$i] = select(x_next_$i, vec4<u32>(), TAIL && k0 + quad >= row_quads);
 #end
@@ -167,7 +171,18 @@ fn main(
     let row = row0 + subgroup_row + $ru * 16u + e / 16u;
     let column = column0 + subgroup_column + $cu * 16u + e % 16u;
     let at = place + (e / 16u) * RESULT_STRIDE + (e % 16u) / 4u;
-    store_pair(row, column, bitcast<f32>(tile[at][e % 4u]), bitcast<f32>(tile[at][e % 4u + 1u]));
+    if SPLIT {
+      if row < params.M {
+        let to = (group.z * params.M + row) * params.columns + column;
+        for (var i = 0u; i < 2u; i++) {
+          if column + i < params.N {
+            out[to + i] = tile[at][e % 4u + i];
+          }
+        }
+      }
+    } else {
+      store_pair(row, column, bitcast<f32>(tile[at][e % 4u]), bitcast<f32>(tile[at][e % 4u + 1u]));
+    }
   }
   workgroupBarrier();
 #end
