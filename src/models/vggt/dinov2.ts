@@ -26,6 +26,8 @@ const CHANNELS = 3;
 const MEAN = [0.485, 0.456, 0.406];
 const DEVIATION = [0.229, 0.224, 0.225];
 const EPS = 1e-6;
+/** Frames of a group: enough to fill a GPU, few enough that it begins while the CPU still cuts up the next ones. */
+const MOST_FRAMES = 8;
 
 /** The DINOv2 vision transformer with register tokens that turns every frame by itself into patch tokens (spec vggt.md section 3). */
 export class DinoVisionTransformer {
@@ -66,7 +68,7 @@ export class DinoVisionTransformer {
     this.norm = normWeights(weights, 'norm', dim);
   }
 
-  /** The patch tokens of every frame: f32 [frames, patches, dim]. Frames do not see each other, so that many pass a group at a time. */
+  /** The patch tokens of every frame: f32 [frames, patches, dim]. Frames do not see each other: many pass a group at a time. */
   forward(images: FrameImages): Tensor {
     const { frames, height, width } = images;
     const device = this.#device;
@@ -86,7 +88,7 @@ export class DinoVisionTransformer {
     const tokens = 1 + this.#registers + patches;
     const inner = Math.max(3 * this.#dim, this.blocks[0]?.fc1.weight.dim(0) ?? 0) * DTYPE_BYTES[this.#operand];
     const pixels = CHANNELS * this.#patchSize ** 2 * DTYPE_BYTES.f32;
-    return atOnce(this.#device, tokens * Math.max(inner, pixels));
+    return Math.min(MOST_FRAMES, atOnce(this.#device, tokens * Math.max(inner, pixels)));
   }
 
   /** Writes the patch tokens of some frames to `result`, from its token `target` on. */
