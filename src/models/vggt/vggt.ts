@@ -158,13 +158,13 @@ export class VGGT {
       }
       if (wanted.has('depth')) {
         await begin('depth');
-        const [depth, depthConf] = await readAll(this.depthHead!.forward(layers.dpt, grid, specials));
-        predictions = { ...predictions, depth: depth!, depthConf: depthConf! };
+        const [depth, depthConf] = await this.depthHead!.predict(layers.dpt, grid, specials);
+        predictions = { ...predictions, depth, depthConf };
       }
       if (wanted.has('point')) {
         await begin('point');
-        const [worldPoints, worldPointsConf] = await readAll(this.pointHead!.forward(layers.dpt, grid, specials));
-        predictions = { ...predictions, worldPoints: worldPoints!, worldPointsConf: worldPointsConf! };
+        const [worldPoints, worldPointsConf] = await this.pointHead!.predict(layers.dpt, grid, specials);
+        predictions = { ...predictions, worldPoints, worldPointsConf };
       }
       if (wanted.has('track')) {
         await begin('track');
