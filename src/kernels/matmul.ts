@@ -93,7 +93,8 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
   const { bias, gamma, residual, dtype = 'f32' } = options;
   if (x.dim(-1) !== k) throw new KernelError(`linear: x [${x.shape}] does not fit weight [${weight.shape}]`);
   if (x.dtype !== 'f32' && x.dtype !== 'f16') throw new KernelError(`linear: x is ${x.dtype}`);
-  if (weight.dtype === 'i32' || weight.dtype === 'u32') throw new KernelError(`linear: the weight is ${weight.dtype}`);
+  if (weight.dtype === 'i32' || weight.dtype === 'u32' || weight.dtype === 'u8')
+    throw new KernelError(`linear: the weight is ${weight.dtype}`);
   if (dtype === 'f16' && n % 2 !== 0) throw new KernelError(`linear: an f16 result needs an even width, not ${n}`);
   for (const [name, vector] of Object.entries({ bias, gamma })) {
     if (vector !== undefined && (vector.size !== n || vector.dtype !== 'f32')) {

@@ -1,11 +1,11 @@
 /**
  * Element types of a GPU tensor. `bf16` and `f16` are storage formats: two to a u32, widened exactly when read (a 16-bit
- * shift, `unpack2x16float`), so that no shader needs the `shader-f16` feature to read them.
+ * shift, `unpack2x16float`), so that no shader needs the `shader-f16` feature to read them. `u8` are bytes, four to a u32.
  */
-export type Dtype = 'f32' | 'f16' | 'bf16' | 'i32' | 'u32';
+export type Dtype = 'f32' | 'f16' | 'bf16' | 'i32' | 'u32' | 'u8';
 
 /** Bytes of one element. */
-export const DTYPE_BYTES: Record<Dtype, number> = { f32: 4, f16: 2, bf16: 2, i32: 4, u32: 4 };
+export const DTYPE_BYTES: Record<Dtype, number> = { f32: 4, f16: 2, bf16: 2, i32: 4, u32: 4, u8: 1 };
 
 /** The number by which WGSL knows a floating dtype (`DTYPE_*` in wgsl/common/dtype.wgsl). */
 export const DTYPE_CODE: Record<'f32' | 'f16' | 'bf16', number> = { f32: 0, f16: 1, bf16: 2 };
