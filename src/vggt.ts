@@ -10,7 +10,7 @@ export {
   type FramePlace,
   frameOf,
   padToLargest,
-  toUnitPlanar,
+  stackFrames,
 } from './models/vggt/image_processor.ts';
 export type {
   CameraPrediction,

@@ -10,12 +10,12 @@ const ROOT = new URL('..', import.meta.url).pathname;
 
 /** The README's example, on the tiny checkpoint, as a user's own program in plain JavaScript. */
 const PROGRAM = `
-import { buildCloud, Device, decodeImage, frameOf, padToLargest, toUnitPlanar, VGGT, writePly } from 'spatialstack/vggt';
+import { buildCloud, Device, decodeImage, frameOf, padToLargest, stackFrames, VGGT, writePly } from 'spatialstack/vggt';
 const [model, picture, out] = process.argv.slice(2);
 const device = await Device.open();
 const vggt = await VGGT.load(device, model, { dtype: 'float32' });
 const frames = padToLargest([frameOf(await decodeImage(picture, { asSeen: true }), 'crop', 56)]);
-const predictions = await vggt.predict({ ...toUnitPlanar(frames), frames: frames.length });
+const predictions = await vggt.predict(stackFrames(frames));
 const cloud = buildCloud({ frames, names: [picture], predictions }, { source: 'head', confPercentile: 50 });
 await writePly(out, cloud);
 console.log(JSON.stringify({ shape: [predictions.frames, predictions.height, predictions.width], depth: predictions.depth.length, points: cloud.count }));

@@ -11,7 +11,7 @@ export function noiseFrames(frames: number, patch: number): FrameImages {
     number,
     number,
   ];
-  const data = Float32Array.from({ length: frames * 3 * height * width }, () => Math.random());
+  const data = Uint8Array.from({ length: frames * 3 * height * width }, () => Math.random() * 256);
   return { data, frames, height, width };
 }
 

@@ -104,10 +104,10 @@ function visionWork(loaded: LoadedModel, qwen: Qwen35, count: number): ModelWork
     shape: `${counted(count, 'picture')} of ${PICTURE.join('x')}`,
     units: { count, unit: 'pictures' },
     prepare: async () => {
-      const patches = processImages(noisePictures(count, ...PICTURE), loaded.processor.image);
+      const pixels = processImages(noisePictures(count, ...PICTURE), loaded.processor.image);
       return {
         run: async () => {
-          for (const rows of qwen.see(patches)) device.dispose(rows);
+          for (const rows of qwen.see(pixels)) device.dispose(rows);
         },
         release: () => undefined,
       };

@@ -11,7 +11,7 @@ import { type LanguageModel, Qwen35 } from '../models/qwen3_5/model.ts';
 import { parseSpatialStackConfig } from '../models/spatialstack/config.ts';
 import { geometryImages } from '../models/spatialstack/geometry_input.ts';
 import { SpatialStack } from '../models/spatialstack/model.ts';
-import { preprocessCrop, toUnitPlanar } from '../models/vggt/image_processor.ts';
+import { preprocessCrop, stackFrames } from '../models/vggt/image_processor.ts';
 import { Weights } from '../models/weights.ts';
 import { DryDevice } from '../tensor/dry_device.ts';
 import type { OpenedGpu } from '../tensor/gpu.ts';
@@ -101,6 +101,6 @@ async function pictureInput(
   const tokens = images.gridThw.reduce((sum, [t, h, w]) => sum + (t * h * w) / processor.mergeSize ** 2, 0);
   const inputIds = filler(model, Math.max(context, tokens + 1)).fill(model.config.image_token_id, 0, tokens);
   const positions = new Int32Array(3 * inputIds.length);
-  const geometry = isSpatial ? { ...toUnitPlanar(geometryImages(pictures, images.gridThw)), frames: 1 } : undefined;
+  const geometry = isSpatial ? stackFrames(geometryImages(pictures, images.gridThw)) : undefined;
   return { inputIds, positions, ropeDelta: 0, images, geometry };
 }

@@ -8,7 +8,7 @@ import {
   type FrameMode,
   frameOf,
   padToLargest,
-  toUnitPlanar,
+  stackFrames,
 } from '../models/vggt/image_processor.ts';
 import type { Predictions, PredictPhase } from '../models/vggt/predictions.ts';
 import { VGGT } from '../models/vggt/vggt.ts';
@@ -206,7 +206,7 @@ async function predict(
     ...(flags.flashAttn2 ? {} : { attention: 'naive' as const }),
   });
   try {
-    const images = { ...toUnitPlanar(input.frames), frames: input.frames.length };
+    const images = stackFrames(input.frames);
     const onPhase = (phase: PredictPhase) => {
       signal.throwIfAborted();
       stages.begin(phase);

@@ -22,7 +22,7 @@ async function answer({ id, work }: PreparationRequest): Promise<void> {
 
 /** Pixels are moved to the other thread, not copied. */
 function buffersOf({ pictures }: PreparedGroup): ArrayBuffer[] {
-  const arrays = [pictures.images?.pixelValues, pictures.geometry?.data];
+  const arrays = [pictures.images?.data, pictures.geometry?.data];
   return arrays.flatMap((array) => (array === undefined ? [] : [array.buffer as ArrayBuffer]));
 }
 

@@ -7,7 +7,7 @@ import type { ModelInput, TextInput, VisualInput } from './qwen3_5/input.ts';
 import { mropePositions } from './qwen3_5/positions.ts';
 import { expandImagePads } from './qwen3_5/prompt.ts';
 import { geometryImages } from './spatialstack/geometry_input.ts';
-import { type Frame, type FramePlace, preprocessCrop, toUnitPlanar } from './vggt/image_processor.ts';
+import { type Frame, type FramePlace, preprocessCrop, stackFrames } from './vggt/image_processor.ts';
 
 /** How the pictures of a question are cut up. */
 interface PictureOptions {
@@ -68,7 +68,7 @@ function lookAt(
   const images = processImages(pictures, processor.image);
   if (!isSpatial) return { visual: { images }, frames: [] };
   const resized = geometryImages(pictures, images.gridThw);
-  const geometry = { ...toUnitPlanar(resized), frames: pictures.length };
+  const geometry = stackFrames(resized);
   const frames = (cropped ?? []).map((frame, i) => ({ ...resized[i]!, place: resizedPlace(frame, resized[i]!) }));
   return { visual: { images, geometry }, frames };
 }

@@ -93,6 +93,24 @@ export class Weights {
     return target;
   }
 
+  /** A matrix whose rows are followed by zeros up to `width` values, widened to f32 where there are any: [rows, width]. */
+  padded(name: string, shape: readonly number[], width: number): Tensor {
+    const rows = shape[0]!;
+    const content = elementCount(shape) / rows;
+    if (content === width) return this.matrix(name, shape).reshape(rows, width);
+    const target = this.#allocate([rows, width], 'f32'); // memory is zero until it is written
+    const accept = (values: Float32Array, first: number) => {
+      for (let at = 0; at < values.length; ) {
+        const [row, column] = [Math.floor((first + at) / content), (first + at) % content];
+        const end = Math.min(values.length, at + content - column);
+        this.#write(target, target.offset + 4 * (row * width + column), values.subarray(at, end));
+        at = end;
+      }
+    };
+    this.plan.converted.push({ entry: this.#entry(name, shape), accept });
+    return target;
+  }
+
   /** A vector (norm weight, bias, any small tensor), widened to f32. */
   vector(name: string, shape: readonly number[]): Tensor {
     return this.vectors([name], shape);

@@ -66,7 +66,7 @@ describe('a rehearsal asks for every kernel', () => {
     const all = used();
     const [height, width] = [70, 42];
     const [output] = vggt.aggregator.forward(
-      { data: new Float32Array(3 * height * width), frames: 1, height, width },
+      { data: new Uint8Array(3 * height * width), frames: 1, height, width },
       [-1],
     );
     device().dispose(output!);

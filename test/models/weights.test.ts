@@ -60,6 +60,22 @@ describe('matrices', () => {
     });
   });
 
+  it('are followed by zeros where they are padded, across what is converted at once', async () => {
+    const [rows, width, padded] = [3600, 588, 592]; // 4.2 MB as BF16
+    const value = (row: number, column: number) => ((row * 7 + column) % 255) - 127;
+    const values = Array.from({ length: rows * width }, (_, i) => value(Math.floor(i / width), i % width));
+    const m = tensor('BF16', [rows, 3, 14, 14], values);
+    await withWeights({ m }, async (weights) => {
+      const matrix = weights.padded('m', [rows, 3, 14, 14], padded);
+      const whole = weights.padded('m', [rows, 3, 14, 14], width);
+      await weights.load();
+      expect([matrix.shape, whole.shape, whole.dtype]).toEqual([[rows, padded], [rows, width], 'bf16']);
+      const found = await device().readFloat32(matrix);
+      const expected = (i: number) => (i % padded < width ? value(Math.floor(i / padded), i % padded) : 0);
+      expect(found.every((one, i) => one === expected(i))).toBe(true);
+    });
+  });
+
   it('larger than what is read or converted at once are whole', async () => {
     const rows = 10 * 1024;
     const width = 2048; // 40 MiB as F16, 160 MiB as F64

@@ -1,5 +1,5 @@
 /**
- * Pictures and videos to the patches of the vision tower: resize to a multiple of the merge window, normalise, cut up
+ * Pictures and videos for the vision tower: resized to a multiple of the merge window. The tower normalises them and cuts them up
  * (transformers `image_processing_qwen2_vl`, `video_processing_qwen3_vl`).
  */
 import { InputError } from '../../io/errors.ts';
@@ -10,11 +10,15 @@ import type { ImageProcessorConfig, VideoProcessorConfig } from './processor_con
 
 export { type ImageProcessorConfig, loadProcessorConfig, type VideoProcessorConfig } from './processor_config.ts';
 
-/** Normalised patches, picture after picture. */
-export interface Patches {
-  /** [N, 3 * temporal * patch * patch], inside a patch ordered (channel, time, y, x). */
-  readonly pixelValues: Float32Array;
-  /** Per picture or video: time groups, rows and columns of patches; their products sum to N. */
+/** Pictures or videos in the size in which they are cut into patches. */
+export interface Pixels {
+  /** RGB bytes [frames, height, width, 3], picture after picture. */
+  readonly data: Uint8Array;
+  /** Frames of a time group of `data`: 1 for pictures, which fill all time slices of their patches. */
+  readonly groupFrames: number;
+  /** [3, 256]: what every byte of a channel becomes. */
+  readonly values: Float32Array;
+  /** Per picture or video: time groups, rows and columns of patches. */
   readonly gridThw: [number, number, number][];
 }
 
@@ -68,25 +72,26 @@ function fitArea(
   return [roundedHeight, roundedWidth];
 }
 
-/** Patches of still pictures; each frame fills all time slices of its patches. Throws InputError for a side ratio over 200. */
-export function processImages(images: readonly RgbImage[], config: ImageProcessorConfig): Patches {
-  const factor = config.patchSize * config.mergeSize;
-  const groups = images.map((image) => {
-    const [height, width] = smartResize(image.height, image.width, factor, config.minPixels, config.maxPixels);
-    const resized = resizeBicubic(image, width, height, 'torchvision');
-    return Array.from({ length: config.temporalPatchSize }, () => resized);
+/** Still pictures. Throws InputError for a side ratio over 200. */
+export function processImages(images: readonly RgbImage[], config: ImageProcessorConfig): Pixels {
+  const { patchSize, mergeSize, minPixels, maxPixels } = config;
+  const resized = images.map((image) => {
+    const [height, width] = smartResize(image.height, image.width, patchSize * mergeSize, minPixels, maxPixels);
+    return resizeBicubic(image, width, height, 'torchvision');
   });
-  return {
-    pixelValues: patchify(groups, config),
-    gridThw: groups.map(([image]) => [1, image!.height / config.patchSize, image!.width / config.patchSize]),
-  };
+  const gridThw = resized.map(({ height, width }): Pixels['gridThw'][number] => [
+    1,
+    height / patchSize,
+    width / patchSize,
+  ]);
+  return { data: joined(resized), groupFrames: 1, values: normalisedBytes(config), gridThw };
 }
 
 /**
- * Patches of one video whose frames are already sampled (`sampleVideoFrames`) and equal in size; an incomplete last time group is filled by
+ * One video whose frames are already sampled (`sampleVideoFrames`) and equal in size; an incomplete last time group is filled by
  * repeating the last frame. Throws InputError for too few frames, unequal sizes or a side ratio over 200.
  */
-export function processVideo(frames: readonly RgbImage[], config: VideoProcessorConfig): Patches {
+export function processVideo(frames: readonly RgbImage[], config: VideoProcessorConfig): Pixels {
   const { patchSize, temporalPatchSize, minPixels, maxPixels } = config;
   const factor = patchSize * config.mergeSize;
   if (frames.length < temporalPatchSize) {
@@ -108,69 +113,41 @@ export function processVideo(frames: readonly RgbImage[], config: VideoProcessor
 
   const resized = frames.map((frame) => resizeBicubic(frame, width, height, 'torchvision'));
   while (resized.length % temporalPatchSize !== 0) resized.push(resized.at(-1)!);
-  const groups: RgbImage[][] = [];
-  for (let i = 0; i < resized.length; i += temporalPatchSize) groups.push(resized.slice(i, i + temporalPatchSize));
   return {
-    pixelValues: patchify(groups, config),
-    gridThw: [[groups.length, height / patchSize, width / patchSize]],
+    data: joined(resized),
+    groupFrames: temporalPatchSize,
+    values: normalisedBytes(config),
+    gridThw: [[resized.length / temporalPatchSize, height / patchSize, width / patchSize]],
   };
 }
 
-/**
- * Cuts time groups (each `temporalPatchSize` pictures of one size) into patches, window by window: the mergeSize x mergeSize patches that
- * the merger joins are consecutive.
- */
-function patchify(groups: readonly (readonly RgbImage[])[], config: ImageProcessorConfig): Float32Array {
-  const { patchSize: patch, mergeSize: merge, temporalPatchSize } = config;
-  const tables = normalisationTables(config);
-  const values = groups.reduce((sum, [image]) => sum + 3 * temporalPatchSize * image!.height * image!.width, 0);
-  const out = new Float32Array(values);
+/** Black pictures of rows x columns patches of `patch` x `patch` pixels: for going through the motions. */
+export function blackPictures(count: number, [rows, columns]: readonly [number, number], patch: number): Pixels {
+  return {
+    data: new Uint8Array(count * rows * columns * 3 * patch ** 2),
+    groupFrames: 1,
+    values: new Float32Array(3 * 256),
+    gridThw: Array.from({ length: count }, () => [1, rows, columns]),
+  };
+}
+
+/** The bytes of pictures one after the other. */
+function joined(images: readonly RgbImage[]): Uint8Array {
+  const out = new Uint8Array(images.reduce((sum, { data }) => sum + data.length, 0));
   let to = 0;
-  for (const group of groups) {
-    const rows = group[0]!.height / patch;
-    const columns = group[0]!.width / patch;
-    for (let windowRow = 0; windowRow < rows; windowRow += merge) {
-      for (let windowColumn = 0; windowColumn < columns; windowColumn += merge) {
-        for (let inner = 0; inner < merge * merge; inner++) {
-          const row = windowRow + Math.floor(inner / merge);
-          const column = windowColumn + (inner % merge);
-          to = writePatch(group, row * patch, column * patch, patch, tables, out, to);
-        }
-      }
-    }
+  for (const { data } of images) {
+    out.set(data, to);
+    to += data.length;
   }
   return out;
 }
 
-/** Writes the patch with its top left pixel at (top, left), as (channel, time, y, x), from `out[to]` on; returns the end. */
-function writePatch(
-  group: readonly RgbImage[],
-  top: number,
-  left: number,
-  patch: number,
-  tables: readonly Float32Array[],
-  out: Float32Array,
-  to: number,
-): number {
-  let next = to;
-  for (let channel = 0; channel < 3; channel++) {
-    const table = tables[channel]!;
-    for (const { data, width } of group) {
-      for (let y = 0; y < patch; y++) {
-        let from = ((top + y) * width + left) * 3 + channel;
-        for (let x = 0; x < patch; x++, from += 3) out[next++] = table[data[from]!]!;
-      }
-    }
-  }
-  return next;
-}
-
-/** Per channel, the normalised value of every byte: (u8 - 255 mean) / (255 std) in float32 steps, the rescaling by 1/255 fused in. */
-function normalisationTables({ mean, std }: ImageProcessorConfig): Float32Array[] {
-  return mean.map((channelMean, channel) => {
-    const offset = Math.fround(channelMean * 255);
-    const divisor = Math.fround(std[channel]! * 255);
-    return Float32Array.from({ length: 256 }, (_, byte) => Math.fround(byte - offset) / divisor);
+/** Per channel, the normalised value of every byte, [3, 256]: (u8 - 255 mean) / (255 std) in float32 steps, the rescaling by 1/255 fused in. */
+export function normalisedBytes({ mean, std }: Pick<ImageProcessorConfig, 'mean' | 'std'>): Float32Array {
+  const { fround } = Math;
+  return Float32Array.from({ length: 3 * 256 }, (_, i) => {
+    const channel = i >> 8;
+    return fround((i & 255) - fround(mean[channel]! * 255)) / fround(std[channel]! * 255);
   });
 }
 

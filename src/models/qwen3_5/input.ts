@@ -1,11 +1,11 @@
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { FrameImages } from '../vggt/aggregator.ts';
-import type { Patches } from './image_processor.ts';
+import type { Pixels } from './image_processor.ts';
 
 /** The pictures of a prompt as the models take them. */
 export interface VisualInput {
-  readonly images?: Patches | undefined;
-  readonly videos?: Patches | undefined;
+  readonly images?: Pixels | undefined;
+  readonly videos?: Pixels | undefined;
   /** The pictures again, as the geometry encoder takes them. */
   readonly geometry?: FrameImages | undefined;
 }

@@ -8,7 +8,7 @@ import type { Observe, Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
 import { Cache } from './cache.ts';
 import type { Qwen35Config } from './config.ts';
-import type { Patches } from './image_processor.ts';
+import { blackPictures, type Pixels } from './image_processor.ts';
 import { forget, type ModelInput, type Phase, type Sight, tokenRows, type VisualInput } from './input.ts';
 import { rotaryTable } from './positions.ts';
 import { type AfterLayer, TextModel } from './text.ts';
@@ -38,7 +38,7 @@ export interface LanguageModel {
 /** Prompts whose lengths lead to different kernels: the sizes of products change tiles, short prompts other variants. */
 const REHEARSED_PROMPTS = [40, 300, 2048];
 /** Patches of a rehearsed picture: 512 x 384 pixels. */
-const REHEARSED_GRID = [1, 24, 32] as const;
+const REHEARSED_GRID = [24, 32] as const;
 
 /** Qwen3.5: the language model and, unless the export is text only, the vision tower whose rows replace the placeholders' embeddings. */
 export class Qwen35 implements LanguageModel {
@@ -76,10 +76,10 @@ export class Qwen35 implements LanguageModel {
   }
 
   /** The vision tower on pictures or videos. @throws InputError for a text-only export */
-  see(patches: Patches, options: { observe?: Observe | undefined; hiddenStates?: readonly number[] } = {}): Tensor[] {
+  see(pixels: Pixels, options: { observe?: Observe | undefined; hiddenStates?: readonly number[] } = {}): Tensor[] {
     if (this.visual === undefined)
       throw new InputError('this checkpoint is a text-only export; it cannot take pictures or videos');
-    return this.visual.forward(this.device, patches, options);
+    return this.visual.forward(this.device, pixels, options);
   }
 
   /** Embeds the prompt, places the vision rows and runs the decoder. `visual` rows stay the caller's. */
@@ -106,13 +106,8 @@ export class Qwen35 implements LanguageModel {
   rehearse(): void {
     const { device, text, config } = this;
     if (config.vision !== undefined) {
-      const [frames, rows, columns] = REHEARSED_GRID;
-      const { in_channels, temporal_patch_size, patch_size } = config.vision;
-      const width = in_channels * temporal_patch_size * patch_size ** 2;
       for (const pictures of [1, 8]) {
-        const gridThw = Array.from({ length: pictures }, (): [number, number, number] => [frames, rows, columns]);
-        const pixelValues = new Float32Array(pictures * rows * columns * width);
-        const images = this.see({ pixelValues, gridThw })[0]!;
+        const images = this.see(blackPictures(pictures, REHEARSED_GRID, config.vision.patch_size))[0]!;
         const inputIds = new Int32Array(images.dim(0)).fill(config.image_token_id);
         const cache = new Cache(device, config.text, this.precision, inputIds.length);
         this.decodePrompt(

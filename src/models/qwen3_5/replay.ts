@@ -3,10 +3,11 @@ import type { Checkpoint } from '../../io/safetensors.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { type ComparisonRow, compare, Recorder, type Tolerances } from '../reference.ts';
 import { Cache } from './cache.ts';
-import type { Patches } from './image_processor.ts';
+import { normalisedBytes, type Pixels } from './image_processor.ts';
 import type { ModelInput } from './input.ts';
 import { type LanguageModel, rotaryAngles } from './model.ts';
 import { mropePositions, rotaryTable } from './positions.ts';
+import { interleaved, joinPatches } from './reference_pixels.ts';
 
 /** Rows of logits computed at a time, so that a large vocabulary fits. */
 const LOGIT_ROWS = 64;
@@ -22,11 +23,31 @@ async function readGrids(reference: Checkpoint, name: string): Promise<GridThw> 
   );
 }
 
-/** Patches stored as bytes: pixel = (u8 / 255 - 0.5) / 0.5. */
-async function readPatches(reference: Checkpoint, pixels: string, gridThw: GridThw): Promise<Patches | undefined> {
-  if (!reference.has(pixels)) return undefined;
-  const bytes = await reference.readBytes(pixels);
-  return { pixelValues: Float32Array.from(bytes, (byte) => (byte / 255 - 0.5) / 0.5), gridThw };
+/** Pictures or videos of patches stored as bytes: pixel = (u8 / 255 - 0.5) / 0.5. */
+async function readPixels(
+  reference: Checkpoint,
+  name: string,
+  gridThw: GridThw,
+  { config }: LanguageModel,
+): Promise<Pixels | undefined> {
+  if (!reference.has(name)) return undefined;
+  if (config.vision === undefined)
+    throw new InputError(
+      `${reference.path} shows pictures; this checkpoint is a text-only export and cannot take them.`,
+    );
+  const { patch_size, temporal_patch_size: time, spatial_merge_size } = config.vision;
+  const patches = await reference.readBytes(name);
+  const found = gridThw.reduce((sum, [t, h, w]) => sum + t * h * w, 0) * 3 * time * patch_size ** 2;
+  if (patches.length !== found) {
+    throw new InputError(`${reference.path}: expected ${found} bytes in ${name}, found ${patches.length}.`);
+  }
+  const half = [0.5, 0.5, 0.5];
+  return {
+    data: joinPatches(patches, gridThw, { patch: patch_size, time, merge: spatial_merge_size }),
+    groupFrames: time,
+    values: normalisedBytes({ mean: half, std: half }),
+    gridThw,
+  };
 }
 
 /** The prompt that a reference file was made from. @throws InputError when the file holds none */
@@ -41,13 +62,13 @@ export async function readReferenceInput(reference: Checkpoint, model: LanguageM
   };
   const tokens = { imageTokenId: config.image_token_id, videoTokenId: config.video_token_id };
   const merge = config.vision?.spatial_merge_size ?? 1;
-  const images = await readPatches(reference, 'pixel_values_u8', grids.image);
-  const videos = await readPatches(reference, 'pixel_values_videos_u8', grids.video);
+  const images = await readPixels(reference, 'pixel_values_u8', grids.image, model);
+  const videos = await readPixels(reference, 'pixel_values_videos_u8', grids.video, model);
   let geometry: ModelInput['geometry'];
   if (reference.has('geometry_images_u8')) {
     const [frames, , height, width] = reference.entry('geometry_images_u8').shape as [number, number, number, number];
     geometry = {
-      data: Float32Array.from(await reference.readBytes('geometry_images_u8'), (byte) => byte / 255),
+      data: interleaved(await reference.readBytes('geometry_images_u8'), height * width),
       frames,
       height,
       width,

@@ -3,6 +3,7 @@ import { headNormRope, type Rope } from '../../kernels/head_norm_rope.ts';
 import { type Heads, heads } from '../../kernels/heads.ts';
 import { layerNorm } from '../../kernels/layer_norm.ts';
 import { linear } from '../../kernels/matmul.ts';
+import { patchify } from '../../kernels/patchify.ts';
 import { weightedRows } from '../../kernels/weighted_rows.ts';
 import type { Device } from '../../tensor/device.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
@@ -10,8 +11,9 @@ import { type Affine, linearWeights, normWeights } from '../affine.ts';
 import type { Observe, Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
 import type { Qwen35VisionConfig } from './config.ts';
-import type { Patches } from './image_processor.ts';
-import { bilinearPositions, equalRuns, patchAngles, type Run } from './vision_positions.ts';
+import type { Pixels } from './image_processor.ts';
+import { patchTables } from './patch_tables.ts';
+import { equalRuns, type Run } from './vision_positions.ts';
 
 const EPS = 1e-6;
 
@@ -116,35 +118,30 @@ export class VisionTower {
   }
 
   /**
-   * @param patches pictures or videos, packed; patches window by window
+   * @param pixels pictures or videos
    * @param hiddenStates indices of hidden states to return as well: 0 is the first block's input, n the output of block n - 1, negative from the end
    * @returns f32 [patches / merge^2, out_hidden_size], then the hidden states asked for, f32 [patches, hidden_size]
    */
   forward(
     device: Device,
-    patches: Patches,
+    pixels: Pixels,
     { observe, hiddenStates = [] }: { observe?: Observe | undefined; hiddenStates?: readonly number[] } = {},
   ): Tensor[] {
-    const { hidden_size, num_heads, spatial_merge_size, num_position_embeddings, rope_parameters, depth } = this.config;
+    const { hidden_size, num_heads, num_position_embeddings, rope_parameters, depth } = this.config;
     return device.tidy(() => {
-      const width = this.patch_embed.weight.size / hidden_size;
-      const tokens = patches.pixelValues.length / width;
-      const pixels = device.upload(patches.pixelValues, [tokens, width], 'f32');
-      const positions = bilinearPositions(patches.gridThw, Math.sqrt(num_position_embeddings), spatial_merge_size);
-      const angles = patchAngles(
-        patches.gridThw,
-        hidden_size / num_heads,
-        rope_parameters.rope_theta,
-        spatial_merge_size,
-      );
-      const half = hidden_size / num_heads / 2;
-      const rope = { table: device.upload(angles, [tokens, half, 2], 'f32'), half, blocks: 1 };
-      const index = device.upload(positions.index, [tokens, 4], 'i32');
-      const weights = device.upload(positions.weights, [tokens, 4], 'f32');
-      const runs = equalRuns(patches.gridThw);
+      const { index, weights, angles } = patchTables(device, pixels.gridThw, {
+        side: Math.sqrt(num_position_embeddings),
+        merge: this.config.spatial_merge_size,
+        headDim: hidden_size / num_heads,
+        theta: rope_parameters.rope_theta,
+      });
+      const rope = { table: angles, half: angles.dim(1), blocks: 1 };
+      const runs = equalRuns(pixels.gridThw);
 
       let x = device.tidy(() => {
-        const embedded = linear(pixels, this.patch_embed.weight, { bias: this.patch_embed.bias });
+        const embedded = linear(this.#patches(device, pixels), this.patch_embed.weight, {
+          bias: this.patch_embed.bias,
+        });
         observe?.('vision.patch_embed', embedded);
         return weightedRows(this.pos_embed, index, weights, { addTo: embedded });
       });
@@ -161,6 +158,14 @@ export class VisionTower {
       observe?.('vision.merged', merged);
       return [merged, ...wanted.map((state) => states.get(state)!)];
     });
+  }
+
+  /** Normalised patches, window by window: [patches, channels * time slices * rows * columns of a patch] in the operand dtype. */
+  #patches(device: Device, { data, values, groupFrames, gridThw }: Pixels): Tensor {
+    const { patch_size: patch, temporal_patch_size: time, spatial_merge_size: merge } = this.config;
+    const bytes = device.upload(data, [data.length], 'u8');
+    const table = device.upload(values, [3, 256], 'f32');
+    return patchify(bytes, table, { patch, time, merge, groupFrames, grids: gridThw, dtype: this.precision.operand });
   }
 
   /** The four patches of a window side by side, through an MLP. */

@@ -24,7 +24,7 @@ export function rasterOrder({ frames, rows, columns, start, reversed }: FeatureL
 /** The same frames, last first. */
 export function reverseFrames(images: FrameImages): FrameImages {
   const size = images.data.length / images.frames;
-  const data = new Float32Array(images.data.length);
+  const data = images.data.slice();
   for (let frame = 0; frame < images.frames; frame++)
     data.set(images.data.subarray(frame * size, (frame + 1) * size), (images.frames - 1 - frame) * size);
   return { ...images, data };

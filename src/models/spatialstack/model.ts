@@ -5,6 +5,7 @@ import type { Tensor } from '../../tensor/tensor.ts';
 import type { Observe, Precision } from '../precision.ts';
 import { Cache } from '../qwen3_5/cache.ts';
 import type { Qwen35Config } from '../qwen3_5/config.ts';
+import { blackPictures } from '../qwen3_5/image_processor.ts';
 import { forget, type ModelInput, type Sight, tokenRows, type VisualInput } from '../qwen3_5/input.ts';
 import { type LanguageModel, type PrefillOptions, Qwen35 } from '../qwen3_5/model.ts';
 import type { TextModel } from '../qwen3_5/text.ts';
@@ -194,18 +195,17 @@ const REHEARSED_TEXT = 40;
 /** A question about black pictures. */
 function rehearsedQuestion(settings: SpatialStackConfig, pictures: number) {
   const { image_token_id, vision } = settings.qwen;
-  const { in_channels, temporal_patch_size, patch_size, spatial_merge_size } = vision!;
+  const { patch_size, spatial_merge_size } = vision!;
   const [rows, columns] = REHEARSED_GRID;
   const patches = pictures * rows * columns;
   const placeholders = patches / spatial_merge_size ** 2;
   const inputIds = new Int32Array(placeholders + REHEARSED_TEXT).fill(-1).fill(image_token_id, 0, placeholders);
-  const gridThw = Array.from({ length: pictures }, (): [number, number, number] => [1, rows, columns]);
-  const pixelValues = new Float32Array(patches * in_channels * temporal_patch_size * patch_size ** 2);
+  const images = blackPictures(pictures, REHEARSED_GRID, patch_size);
   const { patch_size: side } = settings.geometry_encoder_config;
   const [height, width] = [rows * side, columns * side];
-  const geometry = { data: new Float32Array(pictures * 3 * height * width), frames: pictures, height, width };
+  const geometry = { data: new Uint8Array(pictures * 3 * height * width), frames: pictures, height, width };
   const positions = new Int32Array(3 * inputIds.length);
-  return { inputIds, positions, ropeDelta: 0, images: { pixelValues, gridThw }, geometry };
+  return { inputIds, positions, ropeDelta: 0, images, geometry };
 }
 
 /** Features of pictures are stacked and fused as one. */

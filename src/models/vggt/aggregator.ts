@@ -140,14 +140,18 @@ export class Aggregator {
     return out;
   }
 
+  /** The angles of one frame, repeated for every one. */
   #rope({ frames, height, width }: FrameImages): Rope {
     const { embed_dim, num_heads, patch_size, rope_freq } = this.#config;
     const [rows, columns] = [height / patch_size, width / patch_size];
     const headDim = embed_dim / num_heads;
     const specialTokens = this.patchStart;
-    const values = ropeTable({ frames, specialTokens, rows, columns, headDim, base: rope_freq });
-    const shape = [frames * (specialTokens + rows * columns), headDim / 2, 2];
-    return { table: this.#device.upload(values, shape, 'f32'), half: headDim / 4, blocks: 2 };
+    const values = ropeTable({ specialTokens, rows, columns, headDim, base: rope_freq });
+    const perFrame = specialTokens + rows * columns;
+    const one = this.#device.upload(values, [perFrame, headDim], 'f32');
+    const table = this.#device.tensor([frames * perFrame, headDim]);
+    copyTokens({ tensor: one, perFrame: 0, first: 0 }, { tensor: table, perFrame, first: 0 }, frames, perFrame);
+    return { table: table.reshape(frames * perFrame, headDim / 2, 2), half: headDim / 4, blocks: 2 };
   }
 }
 

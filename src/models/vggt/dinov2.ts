@@ -1,5 +1,6 @@
 import { layerNorm } from '../../kernels/layer_norm.ts';
 import { linear } from '../../kernels/matmul.ts';
+import { patchify, patchWidth } from '../../kernels/patchify.ts';
 import type { Device } from '../../tensor/device.ts';
 import { DTYPE_BYTES } from '../../tensor/dtype.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
@@ -14,8 +15,8 @@ import { copyTokens } from './tokens.ts';
 
 /** Frames of one size, their sides multiples of the patch size. */
 export interface FrameImages {
-  /** [frames, 3, height, width] in 0..1. */
-  readonly data: Float32Array;
+  /** RGB bytes [frames, height, width, 3], or values in 0..1 [frames, 3, height, width]. */
+  readonly data: Uint8Array | Float32Array;
   readonly frames: number;
   readonly height: number;
   readonly width: number;
@@ -25,6 +26,13 @@ const CHANNELS = 3;
 /** Mean and deviation of ImageNet's channels, by which the model was trained to see pictures. */
 const MEAN = [0.485, 0.456, 0.406];
 const DEVIATION = [0.229, 0.224, 0.225];
+/** (value - mean) / deviation of every byte of each channel, in the float32 steps of the original. */
+const BYTE_VALUES = Float32Array.from({ length: 3 * 256 }, (_, i) => {
+  const channel = i >> 8;
+  return (Math.fround((i & 255) / 255) - MEAN[channel]!) / DEVIATION[channel]!;
+});
+/** Patches of single frames, row by row. */
+const PLAIN = { time: 1, merge: 1, groupFrames: 1 } as const;
 const EPS = 1e-6;
 /** Frames of a group: enough to fill a GPU, few enough that it begins while the CPU still cuts up the next ones. */
 const MOST_FRAMES = 8;
@@ -56,7 +64,11 @@ export class DinoVisionTransformer {
       this.#registers === 0 ? new Float32Array() : weights.host('register_tokens', [1, this.#registers, dim]);
     this.positions = new PositionEmbedding(weights.host('pos_embed', [1, 1 + side * side, dim]), side, dim);
     this.proj = {
-      weight: weights.matrix('patch_embed.proj.weight', [dim, CHANNELS, patchSize, patchSize]),
+      weight: weights.padded(
+        'patch_embed.proj.weight',
+        [dim, CHANNELS, patchSize, patchSize],
+        patchWidth({ patch: patchSize, time: 1 }),
+      ),
       bias: weights.vector('patch_embed.proj.bias', [dim]),
     };
     this.blocks = Array.from({ length: patch_embed.depth }, (_, i) => {
@@ -87,7 +99,7 @@ export class DinoVisionTransformer {
   #framesAtOnce(patches: number): number {
     const tokens = 1 + this.#registers + patches;
     const inner = Math.max(3 * this.#dim, this.blocks[0]?.fc1.weight.dim(0) ?? 0) * DTYPE_BYTES[this.#operand];
-    const pixels = CHANNELS * this.#patchSize ** 2 * DTYPE_BYTES.f32;
+    const pixels = patchWidth({ patch: this.#patchSize, time: 1 }) * DTYPE_BYTES[this.#operand];
     return Math.min(MOST_FRAMES, atOnce(this.#device, tokens * Math.max(inner, pixels)));
   }
 
@@ -127,12 +139,7 @@ export class DinoVisionTransformer {
       frames,
       patches,
     );
-    const pixels = device.upload(
-      normalisedPatches(images, this.#patchSize),
-      [frames * patches, CHANNELS * this.#patchSize ** 2],
-      'f32',
-    );
-    const embedded = linear(pixels, this.proj.weight, { bias: this.proj.bias, residual: positions });
+    const embedded = linear(this.#patches(images), this.proj.weight, { bias: this.proj.bias, residual: positions });
 
     const special = new Float32Array(specials * dim);
     special.set(this.clsToken.map((value, i) => value + this.positions.cls[i]!));
@@ -148,30 +155,17 @@ export class DinoVisionTransformer {
     copyTokens({ tensor: embedded, perFrame: patches, first: 0 }, { ...target, first: specials }, frames, patches);
     return tokens;
   }
-}
 
-/**
- * The normalised pixels of every patch: [frames * patches, 3 * size * size], patches row by row, the values of one in the order channel,
- * row, column, so that the patch convolution is a linear layer.
- */
-function normalisedPatches({ data, frames, height, width }: FrameImages, size: number): Float32Array {
-  const out = new Float32Array(data.length);
-  const columns = width / size;
-  const patchValues = CHANNELS * size * size;
-  let from = 0;
-  for (let frame = 0; frame < frames; frame++) {
-    for (let channel = 0; channel < CHANNELS; channel++) {
-      const mean = MEAN[channel]!;
-      const deviation = DEVIATION[channel]!;
-      for (let y = 0; y < height; y++) {
-        const firstPatch = (frame * (height / size) + Math.floor(y / size)) * columns;
-        const within = (channel * size + (y % size)) * size;
-        for (let column = 0; column < columns; column++) {
-          const to = (firstPatch + column) * patchValues + within;
-          for (let x = 0; x < size; x++) out[to + x] = (data[from++]! - mean) / deviation;
-        }
-      }
-    }
+  /** Normalised patches, row by row: [frames * patches, inputs of the patch embedding] in the operand dtype. */
+  #patches({ data, frames, height, width }: FrameImages): Tensor {
+    const device = this.#device;
+    const patch = this.#patchSize;
+    const isBytes = data instanceof Uint8Array;
+    const pixels = device.upload(data, [data.length], isBytes ? 'u8' : 'f32');
+    const values = isBytes
+      ? device.upload(BYTE_VALUES, [CHANNELS, 256], 'f32')
+      : device.upload(Float32Array.of(...MEAN, ...DEVIATION), [2, CHANNELS], 'f32');
+    const grids = [[frames, height / patch, width / patch]] as const;
+    return patchify(pixels, values, { ...PLAIN, patch, grids, dtype: this.#operand });
   }
-  return out;
 }

@@ -3,6 +3,7 @@ import { InputError } from '../../io/errors.ts';
 import type { RgbImage } from '../../io/image.ts';
 import { resizeBicubic } from '../../io/resample.ts';
 import { roundHalfEven } from '../../io/round.ts';
+import type { FrameImages } from './dinov2.ts';
 
 const PATCH = 14;
 const WHITE = 255;
@@ -118,8 +119,8 @@ function centreOnWhite<T extends RgbImage & Partial<Frame>>(image: T, width: num
   return { ...image, width, height, data, ...(moved && { place: moved }) };
 }
 
-/** Pictures of one size as `data` [S, 3, height, width] in 0..1. Throws InputError if there is none or their sizes differ. */
-export function toUnitPlanar(images: readonly RgbImage[]): { data: Float32Array; height: number; width: number } {
+/** Pictures of one size as frames for VGGT. Throws InputError if there is none or their sizes differ. */
+export function stackFrames(images: readonly RgbImage[]): FrameImages & { data: Uint8Array } {
   const first = images[0];
   if (!first) throw new InputError('expected at least one picture, found none.');
   const { width, height } = first;
@@ -129,13 +130,9 @@ export function toUnitPlanar(images: readonly RgbImage[]): { data: Float32Array;
       `pictures must have one size, found ${width} x ${height} and ${odd.width} x ${odd.height} pixels.`,
     );
   }
-  const plane = width * height;
-  const data = new Float32Array(images.length * 3 * plane);
+  const data = new Uint8Array(images.length * 3 * width * height);
   images.forEach((image, index) => {
-    for (let channel = 0; channel < 3; channel++) {
-      const to = (index * 3 + channel) * plane;
-      for (let i = 0; i < plane; i++) data[to + i] = image.data[i * 3 + channel]! / 255;
-    }
+    data.set(image.data, index * image.data.length);
   });
-  return { data, height, width };
+  return { data, frames: images.length, height, width };
 }

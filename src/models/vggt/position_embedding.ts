@@ -32,12 +32,10 @@ export class PositionEmbedding {
   }
 }
 
-/** What determines the angles of the aggregator's tokens. */
+/** What determines the angles of a frame's tokens. */
 export interface RopeGrid {
-  readonly frames: number;
-  /** Tokens at position (0, 0) before each frame's patches. */
+  /** Tokens at position (0, 0) before the patches. */
   readonly specialTokens: number;
-  /** Patch grid of a frame. */
   readonly rows: number;
   readonly columns: number;
   readonly headDim: number;
@@ -45,11 +43,11 @@ export interface RopeGrid {
 }
 
 /**
- * (cos, sin) of the 2-D rotary embedding (Heo et al. 2024; spec vggt.md section 4.2) of every token, [frames * (specialTokens + rows *
- * columns), headDim / 2, 2]: headDim / 4 frequencies turn by the row, then as many by the column. The patch at (r, c) has position
+ * (cos, sin) of the 2-D rotary embedding (Heo et al. 2024; spec vggt.md section 4.2) of every token of a frame, [specialTokens + rows *
+ * columns, headDim / 2, 2]: headDim / 4 frequencies turn by the row, then as many by the column. The patch at (r, c) has position
  * (r + 1, c + 1).
  */
-export function ropeTable({ frames, specialTokens, rows, columns, headDim, base }: RopeGrid): Float32Array {
+export function ropeTable({ specialTokens, rows, columns, headDim, base }: RopeGrid): Float32Array {
   const half = headDim / 4;
   const anglesAt = Array.from({ length: Math.max(rows, columns) + 1 }, (_, position) =>
     Float32Array.from({ length: 2 * half }, (_, i) => {
@@ -59,7 +57,7 @@ export function ropeTable({ frames, specialTokens, rows, columns, headDim, base 
   );
   const tokens = specialTokens + rows * columns;
   const width = 4 * half;
-  const table = new Float32Array(frames * tokens * width);
+  const table = new Float32Array(tokens * width);
   for (let token = 0; token < tokens; token++) {
     const patch = token - specialTokens;
     const row = patch < 0 ? 0 : Math.floor(patch / columns) + 1;
@@ -67,6 +65,5 @@ export function ropeTable({ frames, specialTokens, rows, columns, headDim, base 
     table.set(anglesAt[row]!, token * width);
     table.set(anglesAt[column]!, token * width + 2 * half);
   }
-  for (let frame = 1; frame < frames; frame++) table.copyWithin(frame * tokens * width, 0, tokens * width);
   return table;
 }

@@ -123,7 +123,7 @@ export class VGGT {
     const { patch_size } = this.config;
     const [height, width] = [REHEARSED_ROWS * patch_size, REHEARSED_COLUMNS * patch_size];
     for (const frames of [1, 8]) {
-      this.aggregator.forward({ data: new Float32Array(frames * 3 * height * width), frames, height, width }, layers);
+      this.aggregator.forward({ data: new Uint8Array(frames * 3 * height * width), frames, height, width }, layers);
     }
   }
 

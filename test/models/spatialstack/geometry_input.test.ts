@@ -4,9 +4,11 @@ import { InputError } from '../../../src/io/errors.ts';
 import { decodeImage } from '../../../src/io/image.ts';
 import { Checkpoint } from '../../../src/io/safetensors.ts';
 import { loadProcessorConfig, processImages } from '../../../src/models/qwen3_5/image_processor.ts';
+import { interleaved } from '../../../src/models/qwen3_5/reference_pixels.ts';
 import { geometryImages } from '../../../src/models/spatialstack/geometry_input.ts';
-import { preprocessCrop, toUnitPlanar } from '../../../src/models/vggt/image_processor.ts';
+import { preprocessCrop, stackFrames } from '../../../src/models/vggt/image_processor.ts';
 import { maxAbsDifference } from '../../compare.ts';
+import { bytesOf, patchValues } from '../../patches.ts';
 
 const fixtures = new URL('../../fixtures/', import.meta.url).pathname;
 const tiny = join(fixtures, 'spatialstack-tiny');
@@ -27,14 +29,12 @@ describe('geometryImages', () => {
     );
     const images = preprocessCrop(sources);
     const { image } = await loadProcessorConfig(tiny);
-    const { gridThw, pixelValues } = processImages(images, image);
-    expect(gridThw.flat()).toEqual([...grid]);
-    const bytes = pixelValues.map((value) => Math.round(value * 127.5 + 127.5));
-    expect(maxAbsDifference(bytes, pixels)).toBe(0);
+    const found = processImages(images, image);
+    expect(found.gridThw.flat()).toEqual([...grid]);
+    expect(maxAbsDifference(bytesOf(patchValues(found)), pixels)).toBe(0);
 
-    const { data } = toUnitPlanar(geometryImages(images, gridThw));
-    const expected = Float32Array.from(geometry, (byte) => byte / 255);
-    expect(maxAbsDifference(data, expected)).toBe(0);
+    const { data, height, width } = stackFrames(geometryImages(images, found.gridThw));
+    expect(maxAbsDifference(data, interleaved(geometry, height * width))).toBe(0);
   });
 
   it('centres pictures of different grids on white', () => {

@@ -1,7 +1,9 @@
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { InputError } from '../../../src/io/errors.ts';
 import { Checkpoint } from '../../../src/io/safetensors.ts';
+import { interleaved } from '../../../src/models/qwen3_5/reference_pixels.ts';
 import type { FrameImages } from '../../../src/models/vggt/aggregator.ts';
+import { readReferenceImages, type UnitFrames } from '../../../src/models/vggt/replay.ts';
 import { VGGT, type VggtOptions } from '../../../src/models/vggt/vggt.ts';
 import type { Tensor } from '../../../src/tensor/tensor.ts';
 import { maxAbsDifference, relativeL2 } from '../../compare.ts';
@@ -12,10 +14,9 @@ const LAYERS = [0, 1, 2, 3];
 const device = useDevice();
 
 /** The pictures of a reference case and, by name, what PyTorch made of them in float32. */
-async function readCase(name: string): Promise<{ images: FrameImages; expected: Map<string, Float32Array> }> {
+async function readCase(name: string): Promise<{ images: UnitFrames; expected: Map<string, Float32Array> }> {
   const reference = await Checkpoint.open(`${FIXTURE}/reference/${name}.safetensors`);
-  const [frames, , height, width] = reference.entry('images').shape as [number, number, number, number];
-  const images = { data: await reference.readFloat32('images'), frames, height, width };
+  const images = await readReferenceImages(reference);
   const expected = new Map<string, Float32Array>();
   for (const key of ['patch_embed', ...LAYERS.map((i) => `aggregated.${i}`)]) {
     expected.set(key, await reference.readFloat32(key));
@@ -99,6 +100,17 @@ describe('aggregator in float32', () => {
     const { values } = await run(model(), { ...images, data: swap(images.data) }, [-1]);
     expect(relativeL2(values[0]!, swap(expected.get('aggregated.3')!))).toBeLessThan(1e-4);
     expect(relativeL2(values[0]!, expected.get('aggregated.3')!)).toBeGreaterThan(1e-2);
+  });
+
+  it('sees the same in bytes as in the values that they stand for', async () => {
+    const { images } = await readCase('three_frames');
+    const { frames, height, width } = images;
+    const planes = Uint8Array.from(images.data, (value) => Math.round(value * 255));
+    const units = { ...images, data: Float32Array.from(planes, (byte) => byte / 255) };
+    const bytes = { ...images, data: interleaved(planes, height * width) };
+    const [fromUnits, fromBytes] = [await run(model(), units, [-1]), await run(model(), bytes, [-1])];
+    expect(fromBytes.values[0]!.length % frames).toBe(0);
+    expect(relativeL2(fromBytes.values[0]!, fromUnits.values[0]!)).toBeLessThan(1e-5);
   });
 
   it('holds no more memory after one forward than after many', async () => {

@@ -6,8 +6,8 @@ import { InputError } from '../../../src/io/errors.ts';
 import { Checkpoint } from '../../../src/io/safetensors.ts';
 import { type TensorToWrite, writeSafetensors } from '../../../src/io/safetensors_write.ts';
 import { TOLERANCES } from '../../../src/models/reference.ts';
-import { readReferenceImages, replayVggt } from '../../../src/models/vggt/replay.ts';
-import { type FrameImages, type Predictions, VGGT } from '../../../src/models/vggt/vggt.ts';
+import { readReferenceImages, replayVggt, type UnitFrames } from '../../../src/models/vggt/replay.ts';
+import { type Predictions, VGGT } from '../../../src/models/vggt/vggt.ts';
 import { maxAbsDifference, relativeL2 } from '../../compare.ts';
 import { useDevice } from '../../device.ts';
 import { Random } from '../../random.ts';
@@ -24,7 +24,7 @@ beforeAll(async () => {
 afterAll(() => model?.close());
 
 interface Case {
-  readonly images: FrameImages;
+  readonly images: UnitFrames;
   readonly queryPoints: Float32Array;
   /** A tensor of the reference. */
   readonly expected: (name: string) => Float32Array;
@@ -42,7 +42,7 @@ async function readCase(name: string): Promise<Case> {
 }
 
 /** Pictures in which every value is off by some rounding errors of float32: the aggregated tokens then move as far as they are from PyTorch's. */
-function rounded(images: FrameImages, random: Random): FrameImages {
+function rounded(images: UnitFrames, random: Random): UnitFrames {
   return { ...images, data: images.data.map((value) => value * (1 + 1e-6 * (2 * random.uniform() - 1))) };
 }
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { InputError } from '../../../src/io/errors.ts';
 import { decodeImage, type RgbImage } from '../../../src/io/image.ts';
 import { Checkpoint } from '../../../src/io/safetensors.ts';
-import { preprocessCrop, preprocessPad, toUnitPlanar } from '../../../src/models/vggt/image_processor.ts';
+import { preprocessCrop, preprocessPad, stackFrames } from '../../../src/models/vggt/image_processor.ts';
 import { maxAbsDifference } from '../../compare.ts';
 
 const fixtures = new URL('../../fixtures/', import.meta.url).pathname;
@@ -63,17 +63,16 @@ describe('preprocessPad', () => {
   });
 });
 
-describe('toUnitPlanar', () => {
-  it('separates channels and scales to 0..1', () => {
-    const image = { width: 2, height: 1, data: Uint8Array.of(0, 51, 102, 153, 204, 255) };
-    const { data, height, width } = toUnitPlanar([image, image]);
-    expect([height, width, data.length]).toEqual([1, 2, 12]);
-    const expected = Float32Array.of(0, 0.6, 0.2, 0.8, 0.4, 1);
-    expect(maxAbsDifference(data.subarray(6), expected)).toBe(0);
+describe('stackFrames', () => {
+  it('puts the bytes of pictures one after the other', () => {
+    const [a, b] = [flat(2, 1, 7), { width: 2, height: 1, data: Uint8Array.of(0, 51, 102, 153, 204, 255) }];
+    const { data, ...sizes } = stackFrames([a!, b!]);
+    expect(sizes).toEqual({ frames: 2, height: 1, width: 2 });
+    expect([...data]).toEqual([7, 7, 7, 7, 7, 7, 0, 51, 102, 153, 204, 255]);
   });
 
   it('refuses no picture and different sizes', () => {
-    expect(() => toUnitPlanar([])).toThrow(InputError);
-    expect(() => toUnitPlanar([flat(2, 1), flat(1, 2)])).toThrow(InputError);
+    expect(() => stackFrames([])).toThrow(InputError);
+    expect(() => stackFrames([flat(2, 1), flat(1, 2)])).toThrow(InputError);
   });
 });

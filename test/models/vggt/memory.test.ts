@@ -64,6 +64,10 @@ class AnyWeights extends Weights {
     return this.device.persistent(shape, 'f32');
   }
 
+  override padded(_: string, [rows]: readonly number[], width: number): Tensor {
+    return this.device.persistent([rows!, width], 'f32');
+  }
+
   override vector(_: string, shape: readonly number[]): Tensor {
     return this.device.persistent(shape, 'f32');
   }
