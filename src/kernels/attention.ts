@@ -32,16 +32,19 @@ const LONG_DECODE_CHUNK = tunable('attention/decode long', [{ CHUNK: 256 }, { CH
 const DECODE_SPLITS = 256;
 /**
  * Tiles of `flash_matrix` for heads of up to 64, and of up to 256. Two matrices of queries a subgroup halve the reads of keys and values, while registers
- * last; the strides keep 8-byte stores of scores off each other's banks.
+ * last; the strides keep stores of scores off each other's banks.
  */
 const MATRIX_TILES = tunable('attention/flash_matrix', [
-  { KEYS: 16, MATRICES: 2, SUBGROUPS: 4, VALUE_TILES: 2, SCORE_STRIDE: 40, P_STRIDE: 3 },
-  { KEYS: 32, MATRICES: 2, SUBGROUPS: 4, VALUE_TILES: 2, SCORE_STRIDE: 40, P_STRIDE: 5 },
-  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, VALUE_TILES: 2, SCORE_STRIDE: 26, P_STRIDE: 3 },
+  { KEYS: 16, MATRICES: 2, SUBGROUPS: 4, TILES: 2, SCORE_STRIDE: 40 },
+  { KEYS: 16, MATRICES: 2, SUBGROUPS: 8, TILES: 2, SCORE_STRIDE: 40 },
+  { KEYS: 16, MATRICES: 2, SUBGROUPS: 12, TILES: 2, SCORE_STRIDE: 40 },
+  { KEYS: 32, MATRICES: 2, SUBGROUPS: 8, TILES: 2, SCORE_STRIDE: 40 },
+  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, TILES: 2, SCORE_STRIDE: 24 },
 ]);
 const WIDE_MATRIX_TILES = tunable('attention/flash_matrix wide', [
-  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, VALUE_TILES: 1, SCORE_STRIDE: 18, P_STRIDE: 2 },
-  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, VALUE_TILES: 2, SCORE_STRIDE: 26, P_STRIDE: 3 },
+  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, TILES: 1, SCORE_STRIDE: 24 },
+  { KEYS: 16, MATRICES: 1, SUBGROUPS: 8, TILES: 1, SCORE_STRIDE: 24 },
+  { KEYS: 16, MATRICES: 1, SUBGROUPS: 8, TILES: 2, SCORE_STRIDE: 24 },
 ]);
 const NARROW_HEAD = 64;
 

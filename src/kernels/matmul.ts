@@ -156,7 +156,7 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
           constants: { ...epilogue, SPLITS: splits },
           bindings: [partial, weight, ...operands, out],
           params,
-          workgroups: grid(Math.ceil((m * Math.ceil(n / 2)) / 256)),
+          workgroups: grid(Math.ceil((m * n) / 512)),
           work: () => ({ bytes: partial.byteLength + out.byteLength }),
         });
       });
