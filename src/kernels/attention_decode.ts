@@ -59,7 +59,8 @@ export function decode(out: Tensor, task: DecodeTask): void {
   const splits = Math.ceil(k.tokens / chunk);
   const shared = q.heads / k.heads;
   const tile = tileFor(device, TILE);
-  let group = Math.min(shared, tile.GROUP, Math.floor(GROUP_DIMS / q.dim));
+  // Where a step stores keys, one workgroup for all queries of a key head does it.
+  let group = Math.min(shared, step === undefined ? tile.GROUP : shared, Math.floor(GROUP_DIMS / q.dim));
   while (shared % group !== 0) group -= 1;
   device.tidy(() => {
     const partial = device.tensor([splits, q.heads, q.dim + 2]);

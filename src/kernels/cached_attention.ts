@@ -5,6 +5,7 @@ import { decode } from './attention_decode.ts';
 import { expectDtype, expectShape } from './checks.ts';
 import { type HeadNorm, headNormRope, type Rope } from './head_norm_rope.ts';
 import { type Heads, heads } from './heads.ts';
+import { tileFor, tunable } from './tuning.ts';
 
 /** What one f32 projection holds for attention, side by side. */
 export interface ProjectedHeads {
@@ -34,9 +35,12 @@ export interface CachedAttentionOptions {
   readonly variant?: AttentionVariant | undefined;
 }
 
+/** Whether one token's heads are prepared by the attention's own kernel. It takes a CPU many seconds to compile. */
+const STEP = tunable('attention/step', [{ FUSED: 1 }, { FUSED: 0 }], { FUSED: 0 });
+
 /**
  * Causal attention over a cache that these tokens join: queries and keys go through norm and rotary embedding, keys and values are stored,
- * and the gate is applied. For one token two kernels do it all.
+ * and the gate is applied. For one token, two kernels may do it all.
  * @param cache k and v [capacity, kv heads, dim] f32 or f16, written from token `total - T` on, or where the cursor says
  * @returns [T, heads * dim]
  */
@@ -53,10 +57,13 @@ export function cachedAttention(
   const seen = { tokens: total, heads: key.heads, dim, tokenStride: width };
   const [k, v] = [heads(cache.k, seen), heads(cache.v, seen)];
 
-  const wantsDecode = cursor !== undefined || (variant ?? 'decode') === 'decode';
-  if (wantsDecode && key.headStride === dim && value.headStride === dim && attentionSupports('decode', query, k, v)) {
-    return step(projected, { k, v }, options);
-  }
+  const isFused =
+    tileFor(device, STEP).FUSED === 1 &&
+    (cursor !== undefined || (variant ?? 'decode') === 'decode') &&
+    key.headStride === dim &&
+    value.headStride === dim &&
+    attentionSupports('decode', query, k, v);
+  if (isFused) return step(projected, { k, v }, options);
   return device.tidy(() => {
     const q = heads(device.tensor([tokens, count, dim], dtype), {
       tokens,

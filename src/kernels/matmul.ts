@@ -335,29 +335,43 @@ const REGISTER_TILES = tunable('matmul/register', [
   { ROWS: 4, COLUMNS: 8 },
   { ROWS: 8, COLUMNS: 8 },
 ]);
-/** Rows of the weight that a workgroup of `matvec` reads side by side, an even count, and its threads. */
+/**
+ * Rows of the weight that a workgroup of `matvec` reads side by side, an even count, its threads, and how many 16-byte pieces of 16-bit rows a thread may have
+ * in flight.
+ */
 const WIDE_MATVEC = tunable(
   'matmul/matvec wide',
   [
-    { SLOTS: 4, THREADS: 128 },
-    { SLOTS: 2, THREADS: 128 },
-    { SLOTS: 8, THREADS: 128 },
-    { SLOTS: 2, THREADS: 64 },
-    { SLOTS: 4, THREADS: 64 },
-    { SLOTS: 4, THREADS: 256 },
+    { SLOTS: 4, THREADS: 128, LOADS: 4 },
+    { SLOTS: 4, THREADS: 64, LOADS: 20 },
+    { SLOTS: 2, THREADS: 64, LOADS: 10 },
+    { SLOTS: 4, THREADS: 64, LOADS: 4 },
+    { SLOTS: 2, THREADS: 128, LOADS: 6 },
+    { SLOTS: 8, THREADS: 128, LOADS: 8 },
+    { SLOTS: 2, THREADS: 32, LOADS: 20 },
   ],
-  { SLOTS: 4, THREADS: 16 },
+  { SLOTS: 4, THREADS: 16, LOADS: 4 },
 );
 const NARROW_MATVEC = tunable(
   'matmul/matvec narrow',
   [
-    { SLOTS: 2, THREADS: 128 },
-    { SLOTS: 4, THREADS: 128 },
-    { SLOTS: 2, THREADS: 64 },
-    { SLOTS: 2, THREADS: 256 },
+    { SLOTS: 2, THREADS: 128, LOADS: 2 },
+    { SLOTS: 2, THREADS: 128, LOADS: 8 },
+    { SLOTS: 2, THREADS: 128, LOADS: 18 },
+    { SLOTS: 4, THREADS: 128, LOADS: 16 },
+    { SLOTS: 2, THREADS: 256, LOADS: 4 },
+    { SLOTS: 2, THREADS: 256, LOADS: 10 },
   ],
-  { SLOTS: 2, THREADS: 16 },
+  { SLOTS: 2, THREADS: 16, LOADS: 2 },
 );
+
+/** As many pieces of each row at a time as LOADS allow, without leaving many of the last ones empty. */
+function batch({ SLOTS, THREADS, LOADS }: { SLOTS: number; THREADS: number; LOADS: number }, k: number): Constants {
+  const steps = Math.ceil(k / (8 * THREADS));
+  const rounds = Math.ceil(steps / Math.max(1, Math.floor(LOADS / SLOTS)));
+  const pieces = Math.ceil(steps / rounds);
+  return { SLOTS, THREADS, BATCH: pieces, EXACT: pieces === 1 || k % (8 * THREADS * pieces) === 0 };
+}
 /** Rows of a weight from which it counts as wide. */
 const WIDE_ROWS = 8192;
 /** A tile is worth it when at least this many workgroups share the work. */
@@ -412,7 +426,7 @@ function tile(device: Device, variant: MatmulVariant, [m, n, k]: readonly [numbe
     }
     case 'matvec': {
       const constants = tileFor(device, n >= WIDE_ROWS ? WIDE_MATVEC : NARROW_MATVEC);
-      return { constants: { ...constants, ROWS: m }, workgroups: grid(Math.ceil(n / constants.SLOTS)) };
+      return { constants: { ...batch(constants, k), ROWS: m }, workgroups: grid(Math.ceil(n / constants.SLOTS)) };
     }
   }
 }

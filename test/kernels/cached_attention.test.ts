@@ -59,17 +59,19 @@ function reference(rows: Float64Array[], angles: number[][], weights: Float32Arr
   return { out: sigmoidGate(attended, gate), k, v };
 }
 
+const small = { count: 4, kvHeads: 2, dim: 16, half: 3 };
+
 describe.each([
-  { count: 4, kvHeads: 2, dim: 16, half: 3 },
-  { count: 3, kvHeads: 1, dim: 40, half: 20 },
-  { count: 8, kvHeads: 2, dim: 256, half: 32 },
-  { count: 2, kvHeads: 2, dim: 12, half: 2 }, // a head size that the one-token kernels do not take
-])('attention over a cache: %o', (sizes) => {
-  it.each([
-    ['f32', 61, undefined],
-    ['f16', 126, { GROUP: 4, VALUES: 4 }],
-  ] as const)('prompts and single tokens, %s, after %i tokens', async (dtype, prompt, tile) => {
-    if (tile !== undefined) device().tuning.set('attention/decode', tile);
+  { sizes: small, dtype: 'f32', fused: 0, prompt: 61 },
+  { sizes: small, dtype: 'f32', fused: 1, prompt: 61 },
+  { sizes: { count: 3, kvHeads: 1, dim: 40, half: 20 }, dtype: 'f16', fused: 1, prompt: 126 },
+  // As many heads as would take more memory than a workgroup has: several share a key head.
+  { sizes: { count: 9, kvHeads: 1, dim: 256, half: 32 }, dtype: 'f16', fused: 1, prompt: 62 },
+  // A head size that the one-token kernels do not take.
+  { sizes: { count: 2, kvHeads: 2, dim: 12, half: 2 }, dtype: 'f16', fused: 1, prompt: 9 },
+] as const)('attention over a cache: %o', ({ sizes, dtype, fused, prompt }) => {
+  it('prompts and single tokens agree with the formulas', async () => {
+    device().tuning.set('attention/step', { FUSED: fused });
     const { count, kvHeads, dim, half } = sizes;
     const random = new Random(dim + prompt);
     const stride = 2 * (count + kvHeads) * dim;
@@ -91,9 +93,9 @@ describe.each([
     const canDecode = dim % 8 === 0;
     const rows: Float64Array[] = [];
     for (const [tokens, atCursor] of [
-      [1, false],
+      [1, canDecode && dim > 16],
       [prompt - 1, false],
-      [1, false],
+      [1, canDecode],
       [1, canDecode],
       [1, canDecode],
       [2, false],
@@ -105,7 +107,10 @@ describe.each([
       const view = (number: number, offset: number, headStride = dim) =>
         heads(projection, { tokens, heads: number, dim, tokenStride: stride, headStride, offset });
       const cursor = atCursor ? createCursor(device(), { seen, drawn: 2 }) : undefined;
-      const table = tableOf(angles.slice(atCursor ? seen - 2 : seen, rows.length));
+      // The cursor says that two tokens were drawn.
+      const table = tableOf(
+        atCursor ? [[...angles[0]!], [...angles[0]!], angles[seen]!] : angles.slice(seen, rows.length),
+      );
       const out = cachedAttention(
         {
           query: view(count, 0, 2 * dim),
@@ -145,6 +150,7 @@ it('refuses operands that do not fit', () => {
   const norm = { kind: 'rms', weight, eps: 1e-6 } as const;
   const rope = { table: device().tensor([1, 2, 2]), half: 2, blocks: 1 };
   const options = { qNorm: norm, kNorm: norm, rope, total: 1, dtype: 'f32' } as const;
+  device().tuning.set('attention/step', { FUSED: 1 });
   expect(() => cachedAttention(projected, cache, { ...options, total: 5 })).toThrow(/reach element/);
   expect(() => cachedAttention(projected, cache, { ...options, rope: { ...rope, half: 1 } })).toThrow(/the table/);
   const short = { ...norm, weight: device().tensor([4]) };

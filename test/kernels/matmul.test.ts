@@ -156,6 +156,28 @@ describe.each([undefined, ['subgroups', 'immediates']] as const)('the rest of a 
   });
 });
 
+it.each([
+  { SLOTS: 2, THREADS: 32, LOADS: 20 },
+  { SLOTS: 4, THREADS: 64, LOADS: 20 },
+  { SLOTS: 2, THREADS: 128, LOADS: 8 },
+])('keeps several pieces of a row in flight: %o', async (tile) => {
+  for (const [name, n] of [
+    ['wide', 8194],
+    ['narrow', 71],
+  ] as const) {
+    device().tuning.set(`matmul/matvec ${name}`, tile);
+    for (const k of name === 'wide' ? [72] : [8, 1024, 2568]) {
+      const random = new Random(k);
+      const [x, w, weight] = [random.normal(k), quantise(random.normal(n * k), 'bf16'), random.normal(k)];
+      const normed = Float32Array.from(rmsNormReference(x, weight, 1e-6, 1));
+      const norm = { weight: uploadAs(device(), weight, [k]), eps: 1e-6, weightOffset: 1, dtype: 'f32' } as const;
+      const out = linear(uploadAs(device(), x, [1, k]), uploadAs(device(), w, [n, k], 'bf16'), { norm });
+      expect(relativeL2(await readValues(out), linearReference(normed, w, [1, n, k]))).toBeLessThan(2e-6);
+    }
+  }
+  device().tuning.clear();
+});
+
 it('saturates an f16 result instead of overflowing', async () => {
   const x = uploadAs(device(), new Float32Array(8).fill(300), [1, 8]);
   const w = uploadAs(device(), new Float32Array(16).fill(300), [2, 8]);

@@ -1,6 +1,6 @@
 // Attention for one query (decoding), step 1 of 2: the keys are split over workgroups, so that a long cache is read by the whole GPU (Dao et al. 2023,
 // Flash-Decoding). Each workgroup attends to CHUNK keys for GROUP query heads that share a key head, so that keys and values are read once for all of them.
-// The file that includes this one binds q, k and v, fills `query`, and may replace the newest key and value: decode_split.wgsl, decode_step.wgsl.
+// The file that includes this one binds q, k and v and fills `query`: decode_split.wgsl, decode_step.wgsl.
 // Operands: params.wgsl with query_tokens = segments = 1; DIM, offsets and strides multiples of 8. k and v: f32 or f16, of one dtype.
 // cursor: u32, only with AT_CURSOR: the query sees the tokens that cursor[0] says were seen, and itself (kernels/cursor.ts); params.key_tokens is then no
 // more than the most it may be, and chunks beyond the last key end at once.
@@ -68,9 +68,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     return;
   }
   let keys = min(CHUNK, key_tokens - key0);
-  // Index of the newest key, if it falls into this chunk.
-  let newest = key_tokens - 1u - key0;
-  prepare(thread, head0, g, newest < CHUNK, key_tokens - 1u);
+  prepare(thread, head0, g, key_tokens - key0 <= CHUNK, key_tokens - 1u);
   workgroupBarrier();
 
   let lane = thread % LANES;
@@ -80,7 +78,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     let base = params.k_offset + (key0 + min(key, keys - 1u)) * params.k_token + g * params.k_head;
 #repeat j LANE_PIECES
     let piece_$j = min(lane + $ju * LANES, PIECES - 1u);
-    let key_$j = newer_key(load_k(base + piece_$j * 8u), piece_$j, key >= newest);
+    let key_$j = load_k(base + piece_$j * 8u);
 #end
     var products = array<f32, GROUP>();
 #repeat j LANE_PIECES
@@ -146,7 +144,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     for (var s0 = part; s0 < keys; s0 += VALUES * PARTS) {
 #repeat j VALUES
       let s_$j = min(s0 + $ju * PARTS, keys - 1u);
-      let value_$j = newer_value(load_v(base + s_$j * params.v_token), piece, s_$j == newest);
+      let value_$j = load_v(base + s_$j * params.v_token);
 #end
 #repeat j VALUES
       let weight_$j = select(0.0, scores[h * CHUNK + s_$j], s0 + $ju * PARTS < keys);

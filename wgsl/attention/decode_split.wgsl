@@ -20,11 +20,3 @@ fn prepare(thread: u32, head0: u32, g: u32, has_newest: bool, position: u32) {
     query[2u * i + 1u] = eight.high * params.scale;
   }
 }
-
-fn newer_key(old: Eight, piece: u32, is_newest: bool) -> Eight {
-  return old;
-}
-
-fn newer_value(old: Eight, piece: u32, is_newest: bool) -> Eight {
-  return old;
-}

@@ -3,11 +3,11 @@
 // row: f32; query (h, d) at params.q_offset + h * params.q_head + d, key (g, d) at NEW_K + g * DIM + d, value at NEW_V likewise.
 // k, v: the caches, f32 or f16, of which the last of the tokens seen is written here. q_norm, k_norm: f32 [DIM]. table: [rows, HALF] of (cos, sin), f32:
 // row 0 is this token's, or with AT_CURSOR row cursor[1].
-// Every workgroup prepares its own queries and the key that they share: half a microsecond of work, less than a dispatch of its own costs. In the chunk that
-// ends with the newest token, they are used from workgroup memory; one workgroup a key head stores them, and what others read there meanwhile is dropped.
+// Every workgroup prepares its own queries; that takes less time than a dispatch of its own. The one with the newest token of a key head stores its key and value
+// and then reads them like all others. Where a key head has several groups of queries, each stores the same bits and reads what it stored.
 #include "attention/decode_body.wgsl"
 
-const HALF: u32 = 0u;
+const HALF: u32 = 1u;
 const EPS: f32 = 1e-6;
 const WEIGHT_OFFSET: f32 = 0.0;
 const NEW_K: u32 = 0u;
@@ -20,47 +20,23 @@ const NEW_V: u32 = 0u;
 @group(0) @binding(6) var<storage, read> k_norm: array<f32>;
 @group(0) @binding(7) var<storage, read> table: array<vec2<f32>>;
 
-// As the cache holds them.
-var<workgroup> new_key: array<vec4<f32>, DIM / 4u>;
-var<workgroup> new_value: array<vec4<f32>, DIM / 4u>;
-
-// Element d of a head in `sums`, of which the key is the last, normalised with the factor in `largest`.
-fn normalised(h: u32, d: u32) -> f32 {
-  let weight = WEIGHT_OFFSET + select(q_norm[d], k_norm[d], h == GROUP);
-  return sums[h * DIM + d] * largest[h] * weight;
-}
-
-fn rotated(h: u32, d: u32, table_row: u32) -> f32 {
-  let u = normalised(h, d);
-  if d >= 2u * HALF {
-    return u;
-  }
-  let angle = table[table_row * HALF + d % max(HALF, 1u)];
-  if d < HALF {
-    return u * angle.x - normalised(h, d + HALF) * angle.y;
-  }
-  return u * angle.x + normalised(h, d - HALF) * angle.y;
-}
-
 fn narrowed(value: vec4<f32>) -> vec2<u32> {
   return vec2<u32>(narrow_pair(value.x, value.y), narrow_pair(value.z, value.w));
 }
 
-fn as_cached(value: vec4<f32>) -> vec4<f32> {
-  if KV_DTYPE == DTYPE_F32 {
-    return value;
-  }
-  return widen_quad(narrowed(value), KV_DTYPE);
+fn four(i: u32) -> vec4<f32> {
+  return vec4<f32>(sums[i], sums[i + 1u], sums[i + 2u], sums[i + 3u]);
 }
 
+fn normalised(h: u32, d: u32) -> f32 {
+  return sums[h * DIM + d] * largest[h] * (WEIGHT_OFFSET + select(q_norm[d], k_norm[d], h == GROUP));
+}
+
+// Queries and then the key pass through `sums`, their factors through `largest`.
 fn prepare(thread: u32, head0: u32, g: u32, has_newest: bool, position: u32) {
   for (var i = thread; i < (GROUP + 1u) * DIM; i += THREADS) {
     let h = i / DIM;
     sums[i] = row[select(params.q_offset + (head0 + h) * params.q_head, NEW_K + g * DIM, h == GROUP) + i % DIM];
-  }
-  for (var i = thread; i < DIM / 4u; i += THREADS) {
-    let at = NEW_V + g * DIM + 4u * i;
-    new_value[i] = as_cached(vec4<f32>(row[at], row[at + 1u], row[at + 2u], row[at + 3u]));
   }
   workgroupBarrier();
   if thread < (GROUP + 1u) * SEEKERS {
@@ -84,38 +60,43 @@ fn prepare(thread: u32, head0: u32, g: u32, has_newest: bool, position: u32) {
   if AT_CURSOR {
     table_row = cursor[1];
   }
-  for (var i = thread; i < (GROUP + 1u) * DIM / 4u; i += THREADS) {
-    let h = 4u * i / DIM;
-    let d = 4u * i % DIM;
-    let value = vec4<f32>(rotated(h, d, table_row), rotated(h, d + 1u, table_row), rotated(h, d + 2u, table_row), rotated(h, d + 3u, table_row));
-    if h < GROUP {
-      query[i] = value * params.scale;
+  for (var i = thread; i < (GROUP + 1u) * (DIM - HALF); i += THREADS) {
+    let h = i / (DIM - HALF);
+    let d = i % (DIM - HALF);
+    // A pair, or one of those beyond the pairs.
+    if d < HALF {
+      let angle = table[table_row * HALF + d];
+      let pair = vec2<f32>(normalised(h, d), normalised(h, d + HALF));
+      sums[h * DIM + d] = pair.x * angle.x - pair.y * angle.y;
+      sums[h * DIM + d + HALF] = pair.y * angle.x + pair.x * angle.y;
     } else {
-      new_key[d / 4u] = as_cached(value);
+      sums[h * DIM + d + HALF] = normalised(h, d + HALF);
     }
   }
   workgroupBarrier();
-  if has_newest && head0 % (params.heads / params.kv_heads) == 0u {
+  for (var i = thread; i < GROUP * DIM / 4u; i += THREADS) {
+    query[i] = params.scale * four(4u * i);
+  }
+  if has_newest {
     for (var i = thread; i < PIECES; i += THREADS) {
+      let key = Eight(four(GROUP * DIM + 8u * i), four(GROUP * DIM + 8u * i + 4u));
+      let from_row = NEW_V + g * DIM + 8u * i;
+      let value = Eight(
+        vec4<f32>(row[from_row], row[from_row + 1u], row[from_row + 2u], row[from_row + 3u]),
+        vec4<f32>(row[from_row + 4u], row[from_row + 5u], row[from_row + 6u], row[from_row + 7u]),
+      );
       let k_at = params.k_offset + position * params.k_token + g * params.k_head + 8u * i;
       let v_at = params.v_offset + position * params.v_token + g * params.v_head + 8u * i;
       if KV_DTYPE == DTYPE_F32 {
-        k[k_at / 4u] = bitcast<vec4<u32>>(new_key[2u * i]);
-        k[k_at / 4u + 1u] = bitcast<vec4<u32>>(new_key[2u * i + 1u]);
-        v[v_at / 4u] = bitcast<vec4<u32>>(new_value[2u * i]);
-        v[v_at / 4u + 1u] = bitcast<vec4<u32>>(new_value[2u * i + 1u]);
+        k[k_at / 4u] = bitcast<vec4<u32>>(key.low);
+        k[k_at / 4u + 1u] = bitcast<vec4<u32>>(key.high);
+        v[v_at / 4u] = bitcast<vec4<u32>>(value.low);
+        v[v_at / 4u + 1u] = bitcast<vec4<u32>>(value.high);
       } else {
-        k[k_at / 8u] = vec4<u32>(narrowed(new_key[2u * i]), narrowed(new_key[2u * i + 1u]));
-        v[v_at / 8u] = vec4<u32>(narrowed(new_value[2u * i]), narrowed(new_value[2u * i + 1u]));
+        k[k_at / 8u] = vec4<u32>(narrowed(key.low), narrowed(key.high));
+        v[v_at / 8u] = vec4<u32>(narrowed(value.low), narrowed(value.high));
       }
     }
   }
-}
-
-fn newer_key(old: Eight, piece: u32, is_newest: bool) -> Eight {
-  return Eight(select(old.low, new_key[2u * piece], is_newest), select(old.high, new_key[2u * piece + 1u], is_newest));
-}
-
-fn newer_value(old: Eight, piece: u32, is_newest: bool) -> Eight {
-  return Eight(select(old.low, new_value[2u * piece], is_newest), select(old.high, new_value[2u * piece + 1u], is_newest));
+  storageBarrier();
 }

@@ -24,6 +24,8 @@ const TAPS: u32 = 4u;
 const ROWS: u32 = 1u;
 const SLOTS: u32 = 4u;
 const THREADS: u32 = 128u;
+const BATCH: u32 = 1u; // pieces of each row that a thread has in flight
+const EXACT: bool = true; // K is a multiple of THREADS * 8 * BATCH, or BATCH is 1
 // Dot products, then the sums of squares.
 const SUMS: u32 = ROWS * SLOTS + ROWS;
 // Taps and history that a thread brings.
@@ -106,27 +108,36 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
   }
 #end
 #end
-  for (var k = thread * 8u; k < params.K; k += THREADS * 8u) {
+  for (var k = thread * 8u; k < params.K; k += THREADS * 8u * BATCH) {
+    // Pieces beyond the end read the last one and count for nothing: a branch around each load would make them wait for one another.
+#repeat b BATCH
+    let k_$b = select(min(k + $bu * THREADS * 8u, params.K - 8u), k + $bu * THREADS * 8u, EXACT);
 #repeat s SLOTS
-    let w_$s = load_w(base_$s + k);
+    let w_$b_$s = load_w(base_$s + k_$b);
 #end
+#end
+#repeat b BATCH
 #repeat m ROWS
     {
-      var a = load_x($mu * params.K + k);
+      var a = load_x($mu * params.K + k_$b);
+      if !EXACT && k + $bu * THREADS * 8u >= params.K {
+        a = Eight();
+      }
       if NORM {
         sums[ROWS * SLOTS + $mu] += dot(a.low, a.low) + dot(a.high, a.high);
-        a.low *= params.weight_offset + norm[k >> 2u];
-        a.high *= params.weight_offset + norm[(k >> 2u) + 1u];
+        a.low *= params.weight_offset + norm[k_$b >> 2u];
+        a.high *= params.weight_offset + norm[(k_$b >> 2u) + 1u];
       }
       if GROUP > 0u {
-        let factor = inverseSqrt(dot(norm[k / max(GROUP, 1u)], vec4<f32>(1.0)) / f32(GROUP) + params.eps);
+        let factor = inverseSqrt(dot(norm[k_$b / max(GROUP, 1u)], vec4<f32>(1.0)) / f32(GROUP) + params.eps);
         a.low *= factor;
         a.high *= factor;
       }
 #repeat s SLOTS
-      sums[$mu * SLOTS + $su] += dot(a.low, w_$s.low) + dot(a.high, w_$s.high);
+      sums[$mu * SLOTS + $su] += dot(a.low, w_$b_$s.low) + dot(a.high, w_$b_$s.high);
 #end
     }
+#end
 #end
   }
 #repeat once CONV
