@@ -248,6 +248,13 @@ export class Device {
 
   /** Submits everything recorded, waits for it and returns the tensor's bytes. */
   async readBytes(tensor: Tensor): Promise<Uint8Array<ArrayBuffer>> {
+    const bytes = new Uint8Array(tensor.byteLength);
+    await this.readInto(tensor, bytes);
+    return bytes;
+  }
+
+  /** Submits everything recorded, waits for it and writes the tensor's bytes to the beginning of `target`. */
+  async readInto(tensor: Tensor, target: Uint8Array): Promise<void> {
     const size = Math.ceil(tensor.byteLength / 4) * 4;
     const staging = this.opened.device.createBuffer({ size: Math.max(size, 4), usage: 0x1 | 0x8, label: 'readback' }); // MAP_READ | COPY_DST
     try {
@@ -257,7 +264,7 @@ export class Device {
         throw this.#failure ?? error;
       });
       this.#throwFailure();
-      return new Uint8Array(staging.getMappedRange().slice(0, tensor.byteLength));
+      target.set(new Uint8Array(staging.getMappedRange(), 0, tensor.byteLength));
     } finally {
       staging.destroy();
     }

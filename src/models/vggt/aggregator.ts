@@ -1,6 +1,7 @@
 import { InputError } from '../../io/errors.ts';
 import type { Rope } from '../../kernels/head_norm_rope.ts';
 import type { Device } from '../../tensor/device.ts';
+import { DTYPE_BYTES } from '../../tensor/dtype.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Observe, Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
@@ -54,13 +55,14 @@ export class Aggregator {
    * The outputs of the wanted layers, in the order asked (a negative index counts from the end): f32 [frames, tokens, 2 * dim], the frame
    * block's result beside the global block's. Layers after the last wanted one are not computed. `observe` sees `patch_embed` and
    * `aggregated.N` of every layer computed.
-   * @throws InputError for pictures that do not fit the patch size and for layers that do not exist
+   * @throws InputError for pictures that do not fit the patch size, more of them than the device can treat and layers that do not exist
    */
   forward(images: FrameImages, layers: readonly number[], observe?: Observe): Tensor[] {
     const { frames } = images;
     const device = this.#device;
     const dim = this.#config.embed_dim;
     checkImages(images, this.#config.patch_size);
+    this.#checkCount(images);
     const wanted = layers.map((layer) => this.#layerIndex(layer));
 
     return device.tidy(() => {
@@ -83,6 +85,21 @@ export class Aggregator {
       }
       return wanted.map((i) => outputs.get(i)!);
     });
+  }
+
+  /**
+   * What attends over all frames reads whole tensors of [tokens, dim], so these have to be bound at once; nothing wider is (slices.ts). Where 2 GiB can be bound
+   * that is 503 frames of 392 x 518. GPU memory beside the weights, for 200 of them in the default mode: 0.85 GB for tokens before a block, after its attention
+   * and after it, 1.3 GB for queries, keys and values, up to 1 GB for slices, and 1.7 GB for each of the four outputs that heads read.
+   */
+  #checkCount({ frames, height, width }: FrameImages): void {
+    const { embed_dim: dim, patch_size: patch } = this.#config;
+    const bytes = (this.patchStart + (height / patch) * (width / patch)) * dim * DTYPE_BYTES.f32;
+    const most = Math.floor(this.#device.limits.maxStorageBufferBindingSize / bytes);
+    if (frames <= most) return;
+    throw new InputError(
+      `expected at most ${most} frames of ${width} x ${height} pixels, whose tokens ${this.#device.opened.name} can bind at once, found ${frames}.`,
+    );
   }
 
   #layerIndex(layer: number): number {

@@ -3,10 +3,12 @@ import { type HeadNorm, headNormRope, type Rope } from '../../kernels/head_norm_
 import { type Heads, heads } from '../../kernels/heads.ts';
 import { layerNorm } from '../../kernels/layer_norm.ts';
 import { linear } from '../../kernels/matmul.ts';
+import { DTYPE_BYTES } from '../../tensor/dtype.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { type Affine, linearWeights, normWeights } from '../affine.ts';
 import type { Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
+import { inSlices, rowSlices } from './slices.ts';
 
 /** What distinguishes the blocks of VGGT's parts. */
 export interface BlockConfig {
@@ -53,14 +55,15 @@ export class Block {
     this.#config = config;
     this.#precision = precision;
     this.norm1 = normWeights(weights, 'norm1', dim);
-    this.qkv = linearWeights(weights, 'attn.qkv', 3 * dim, dim);
+    const matrices = weights.forOperands(precision.operand);
+    this.qkv = linearWeights(matrices, 'attn.qkv', 3 * dim, dim);
     this.qNorm = config.qkNorm ? headNorm('attn.q_norm') : undefined;
     this.kNorm = config.qkNorm ? headNorm('attn.k_norm') : undefined;
-    this.proj = linearWeights(weights, 'attn.proj', dim, dim);
+    this.proj = linearWeights(matrices, 'attn.proj', dim, dim);
     this.ls1 = weights.vector('ls1.gamma', [dim]);
     this.norm2 = normWeights(weights, 'norm2', dim);
-    this.fc1 = linearWeights(weights, 'mlp.fc1', hidden, dim);
-    this.fc2 = linearWeights(weights, 'mlp.fc2', dim, hidden);
+    this.fc1 = linearWeights(matrices, 'mlp.fc1', hidden, dim);
+    this.fc2 = linearWeights(matrices, 'mlp.fc2', dim, hidden);
     this.ls2 = weights.vector('ls2.gamma', [dim]);
   }
 
@@ -69,56 +72,70 @@ export class Block {
     const { device } = x;
     return device.tidy(() => {
       const y = device.tidy(() => this.#attn(x, options));
-      return device.tidy(() => this.#mlp(y));
+      return this.#mlp(y);
     });
   }
 
   /** x + ls1 * attn(norm1(x)) */
   #attn(x: Tensor, { segments, rope }: BlockOptions): Tensor {
     const { operand, attention: variant } = this.#precision;
-    const projected = x.device.tidy(() => this.#queriesKeysValues(x, rope));
-    const [q, k, v] = this.#split(projected);
+    const [q, k, v] = this.#queriesKeysValues(x, rope);
     const attended = attention(q, k, v, { segments, dtype: operand, ...(variant && { variant }) });
     return linear(attended, this.proj.weight, { bias: this.proj.bias, gamma: this.ls1, residual: x });
   }
 
-  /** Queries, keys and values ready for attention, side by side: [T, 3 * dim] in the operand dtype. */
-  #queriesKeysValues(x: Tensor, rope?: Rope): Tensor {
+  /** Queries, keys and values ready for attention, in the operand dtype. */
+  #queriesKeysValues(x: Tensor, rope?: Rope): [Heads, Heads, Heads] {
     const { operand } = this.#precision;
     const { weight, bias } = this.qkv;
-    const normed = layerNorm(x, { ...this.norm1, eps: this.#config.eps, dtype: operand });
-    if (this.qNorm === undefined && rope === undefined) return linear(normed, weight, { bias, dtype: operand });
+    const { dim, eps } = this.#config;
+    const { device } = x;
+    const normed = (rows: Tensor) => layerNorm(rows, { ...this.norm1, eps, dtype: operand });
+    if (this.qNorm === undefined && rope === undefined) {
+      return this.#split(device.tidy(() => linear(normed(x), weight, { bias, dtype: operand })));
+    }
 
-    // Norm and rotation read f32, so that only their result is rounded.
-    const projected = linear(normed, weight, { bias });
-    const prepared = x.device.tensor(projected.shape, operand);
-    const [q, k, v] = this.#split(projected);
-    const [qTarget, kTarget, vTarget] = this.#split(prepared);
-    headNormRope(q, qTarget, { ...(this.qNorm && { norm: this.qNorm }), ...(rope && { rope }) });
-    headNormRope(k, kTarget, { ...(this.kNorm && { norm: this.kNorm }), ...(rope && { rope }) });
-    headNormRope(v, vTarget, {}); // only changes the dtype
-    return prepared;
+    // Norm and rotation read f32, so that only their result is rounded. Results of their own, a third as large as one of all, can be bound for more tokens.
+    const results = [0, 1, 2].map(() => device.tensor(x.shape, operand));
+    for (const { start, count } of rowSlices(device, x.dim(0), 3 * dim * DTYPE_BYTES.f32)) {
+      device.tidy(() => {
+        const [q, k, v] = this.#split(linear(normed(x.rows(start, count)), weight, { bias }));
+        const [qTarget, kTarget, vTarget] = results.map((result) => this.#heads(result.rows(start, count)));
+        const turn = rope && { rope: { ...rope, table: rope.table.rows(start, count) } };
+        headNormRope(q, qTarget!, { ...(this.qNorm && { norm: this.qNorm }), ...turn });
+        headNormRope(k, kTarget!, { ...(this.kNorm && { norm: this.kNorm }), ...turn });
+        headNormRope(v, vTarget!, {}); // only changes the dtype
+      });
+    }
+    return results.map((result) => this.#heads(result)) as [Heads, Heads, Heads];
   }
 
-  /** The views of queries, keys and values inside [T, 3 * dim], whose columns are q | k | v, each head by head. */
-  #split(packed: Tensor): [Heads, Heads, Heads] {
+  /** The heads inside [T, dim], one by one. */
+  #heads(packed: Tensor, offset = 0): Heads {
     const { dim, heads: count } = this.#config;
-    const part = (index: number): Heads =>
-      heads(packed, {
-        tokens: packed.dim(0),
-        heads: count,
-        dim: dim / count,
-        tokenStride: 3 * dim,
-        offset: index * dim,
-      });
-    return [part(0), part(1), part(2)];
+    return heads(packed, {
+      tokens: packed.dim(0),
+      heads: count,
+      dim: dim / count,
+      tokenStride: packed.dim(1),
+      offset,
+    });
+  }
+
+  /** The views of queries, keys and values inside [T, 3 * dim], whose columns are q | k | v. */
+  #split(packed: Tensor): [Heads, Heads, Heads] {
+    const { dim } = this.#config;
+    return [this.#heads(packed), this.#heads(packed, dim), this.#heads(packed, 2 * dim)];
   }
 
   /** x + ls2 * mlp(norm2(x)) */
   #mlp(x: Tensor): Tensor {
     const { operand } = this.#precision;
-    const normed = layerNorm(x, { ...this.norm2, eps: this.#config.eps, dtype: operand });
-    const hidden = linear(normed, this.fc1.weight, { bias: this.fc1.bias, activation: 'gelu_erf', dtype: operand });
-    return linear(hidden, this.fc2.weight, { bias: this.fc2.bias, gamma: this.ls2, residual: x });
+    const { hidden: width, eps } = this.#config;
+    return inSlices(x, width * DTYPE_BYTES[operand], (rows) => {
+      const normed = layerNorm(rows, { ...this.norm2, eps, dtype: operand });
+      const hidden = linear(normed, this.fc1.weight, { bias: this.fc1.bias, activation: 'gelu_erf', dtype: operand });
+      return linear(hidden, this.fc2.weight, { bias: this.fc2.bias, gamma: this.ls2, residual: rows });
+    });
   }
 }

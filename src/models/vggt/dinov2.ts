@@ -1,6 +1,7 @@
 import { layerNorm } from '../../kernels/layer_norm.ts';
 import { linear } from '../../kernels/matmul.ts';
 import type { Device } from '../../tensor/device.ts';
+import { DTYPE_BYTES } from '../../tensor/dtype.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { type Affine, normWeights } from '../affine.ts';
 import type { Precision } from '../precision.ts';
@@ -8,6 +9,7 @@ import type { Weights } from '../weights.ts';
 import { Block } from './block.ts';
 import type { VggtConfig } from './config.ts';
 import { PositionEmbedding } from './position_embedding.ts';
+import { atOnce } from './slices.ts';
 import { copyTokens } from './tokens.ts';
 
 /** Frames of one size, their sides multiples of the patch size. */
@@ -24,6 +26,8 @@ const CHANNELS = 3;
 const MEAN = [0.485, 0.456, 0.406];
 const DEVIATION = [0.229, 0.224, 0.225];
 const EPS = 1e-6;
+/** Frames of a group: enough to fill a GPU, few enough that it begins while the CPU still cuts up the next ones. */
+const MOST_FRAMES = 8;
 
 /** The DINOv2 vision transformer with register tokens that turns every frame by itself into patch tokens (spec vggt.md section 3). */
 export class DinoVisionTransformer {
@@ -31,6 +35,7 @@ export class DinoVisionTransformer {
   readonly #patchSize: number;
   readonly #dim: number;
   readonly #registers: number;
+  readonly #operand: Precision['operand'];
   readonly clsToken: Float32Array;
   readonly registerTokens: Float32Array;
   readonly positions: PositionEmbedding;
@@ -45,6 +50,7 @@ export class DinoVisionTransformer {
     this.#patchSize = patchSize;
     this.#dim = dim;
     this.#registers = patch_embed.num_register_tokens;
+    this.#operand = precision.operand;
     this.clsToken = weights.host('cls_token', [1, 1, dim]);
     this.registerTokens =
       this.#registers === 0 ? new Float32Array() : weights.host('register_tokens', [1, this.#registers, dim]);
@@ -62,30 +68,45 @@ export class DinoVisionTransformer {
     this.norm = normWeights(weights, 'norm', dim);
   }
 
-  /** The patch tokens of every frame: f32 [frames, patches, dim]. */
+  /** The patch tokens of every frame: f32 [frames, patches, dim]. Frames do not see each other: many pass a group at a time. */
   forward(images: FrameImages): Tensor {
+    const { frames, height, width } = images;
+    const device = this.#device;
+    const patches = (height / this.#patchSize) * (width / this.#patchSize);
+    const result = device.tensor([frames, patches, this.#dim]);
+    const pixels = images.data.length / frames;
+    const group = this.#framesAtOnce(patches);
+    for (let first = 0; first < frames; first += group) {
+      const count = Math.min(group, frames - first);
+      const data = images.data.subarray(first * pixels, (first + count) * pixels);
+      device.tidy(() => this.#group({ data, frames: count, height, width }, result, first * patches));
+    }
+    return result;
+  }
+
+  #framesAtOnce(patches: number): number {
+    const tokens = 1 + this.#registers + patches;
+    const inner = Math.max(3 * this.#dim, this.blocks[0]?.fc1.weight.dim(0) ?? 0) * DTYPE_BYTES[this.#operand];
+    const pixels = CHANNELS * this.#patchSize ** 2 * DTYPE_BYTES.f32;
+    return Math.min(MOST_FRAMES, atOnce(this.#device, tokens * Math.max(inner, pixels)));
+  }
+
+  /** Writes the patch tokens of some frames to `result`, from its token `target` on. */
+  #group(images: FrameImages, result: Tensor, target: number): void {
     const { frames } = images;
     const device = this.#device;
     const specials = 1 + this.#registers;
-    return device.tidy(() => {
-      let tokens = device.tidy(() => this.#embed(images));
-      for (const block of this.blocks) {
-        const next = block.forward(tokens, { segments: frames });
-        device.dispose(tokens);
-        tokens = next;
-      }
-      const normed = layerNorm(tokens, { ...this.norm, eps: EPS });
-      const perFrame = tokens.dim(0) / frames;
-      const patches = perFrame - specials;
-      const result = device.tensor([frames, patches, this.#dim]);
-      copyTokens(
-        { tensor: normed, perFrame, first: specials },
-        { tensor: result, perFrame: patches, first: 0 },
-        frames,
-        patches,
-      );
-      return result;
-    });
+    let tokens = device.tidy(() => this.#embed(images));
+    for (const block of this.blocks) {
+      const next = block.forward(tokens, { segments: frames });
+      device.dispose(tokens);
+      tokens = next;
+    }
+    const normed = layerNorm(tokens, { ...this.norm, eps: EPS });
+    const perFrame = tokens.dim(0) / frames;
+    const patches = perFrame - specials;
+    const targets = { tensor: result, perFrame: patches, first: target };
+    copyTokens({ tensor: normed, perFrame, first: specials }, targets, frames, patches);
   }
 
   /** Per frame the class token, the register tokens (which have no position) and the patches: [frames * tokens, dim]. */

@@ -29,58 +29,85 @@ export class DptHead {
       precision,
     );
     const hidden = weights.shape('scratch.output_conv2.0.weight')[0]!;
-    const conv = (name: string, shape: number[]): Affine => ({
-      weight: weights.matrix(`scratch.output_conv2.${name}.weight`, shape),
+    const conv = (name: string, shape: number[], operand: Precision['operand']): Affine => ({
+      weight: weights.forOperands(operand).matrix(`scratch.output_conv2.${name}.weight`, shape),
       bias: weights.vector(`scratch.output_conv2.${name}.bias`, [shape[0]!]),
     });
-    this.outputConv2 = [conv('0', [hidden, outputs, 3, 3]), conv('2', [values + 1, hidden, 1, 1])];
+    this.outputConv2 = [
+      conv('0', [hidden, outputs, 3, 3], this.dpt.precision.operand),
+      conv('2', [values + 1, hidden, 1, 1], 'f32'),
+    ];
     this.#activation = activation;
     this.values = values;
   }
 
   /**
-   * The tokens of four layers, each f32 [frames, tokens, dim] of which each frame's first `specials` are no patches, to values f32 [frames, H, W, values]
-   * and confidences f32 [frames, H, W] of every pixel. Frames are processed a few at a time, and their full resolution in bands of rows.
+   * The tokens of four layers, each f32 [frames, tokens, dim] of which each frame's first `specials` are no patches, to values [frames, H, W, values] and
+   * confidences [frames, H, W] of every pixel. Frames are processed a few at a time, read back while the next are computed, and their full resolution in
+   * bands of rows: GPU memory does not grow with the frames.
    */
-  forward(layers: readonly Tensor[], grid: PatchGrid, specials: number): [values: Tensor, confidence: Tensor] {
+  async predict(
+    layers: readonly Tensor[],
+    grid: PatchGrid,
+    specials: number,
+  ): Promise<[values: Float32Array, confidence: Float32Array]> {
     const { device } = layers[0]!;
     const frames = layers[0]!.dim(0);
-    const [height, width] = [grid.rows * grid.patchSize, grid.columns * grid.patchSize];
-    return device.tidy(() => {
-      const values = device.tensor([frames, height, width, this.values]);
-      const confidence = device.tensor([frames, height, width]);
-      const positions = this.dpt.positions([height, width], this.dpt.config.outputs, grid);
-      const chunk = this.dpt.framesAtOnce(grid);
-      const bandRows = Math.max(1, Math.floor(BAND_BYTES / (4 * width * this.dpt.config.outputs)) - 2);
+    const pixels = grid.rows * grid.columns * grid.patchSize ** 2;
+    const results = [new Float32Array(frames * pixels * this.values), new Float32Array(frames * pixels)] as const;
+    const chunk = this.dpt.framesAtOnce(grid);
+    const readings: Promise<unknown>[] = [];
+    try {
       for (let first = 0; first < frames; first += chunk) {
+        const count = Math.min(chunk, frames - first);
+        const tensors = device.tidy(() => this.#frames(layers, { first, count, specials }, grid));
+        const reading = tensors.map((tensor, i) => {
+          const start = (first * results[i]!.length) / frames;
+          const done = device.readInto(tensor, new Uint8Array(results[i]!.buffer, 4 * start));
+          device.dispose(tensor); // the copy is recorded
+          return done;
+        });
+        const previous = readings.at(-1);
+        readings.push(Promise.all(reading));
+        await previous;
+      }
+      await readings.at(-1);
+      return [...results];
+    } finally {
+      await Promise.allSettled(readings);
+    }
+  }
+
+  /** Values f32 [count, H, W, values] and confidences f32 [count, H, W] of some frames. */
+  #frames(
+    layers: readonly Tensor[],
+    { first, count, specials }: { first: number; count: number; specials: number },
+    grid: PatchGrid,
+  ): [Tensor, Tensor] {
+    const { device } = layers[0]!;
+    const [height, width] = [grid.rows * grid.patchSize, grid.columns * grid.patchSize];
+    const values = device.tensor([count, height, width, this.values]);
+    const confidence = device.tensor([count, height, width]);
+    const positions = this.dpt.positions([height, width], this.dpt.config.outputs, grid);
+    const bandRows = Math.max(1, Math.floor(BAND_BYTES / (4 * width * this.dpt.config.outputs)) - 2);
+    const map = device.tidy(() =>
+      this.dpt.forward(
+        layers.map((layer) => patchTokens(layer, first, count, specials)),
+        grid,
+      ),
+    );
+    for (let i = 0; i < count; i++) {
+      for (let row = 0; row < height; row += bandRows) {
+        const rows = { first: row, count: Math.min(bandRows, height - row) };
+        const start = (i * height + row) * width;
         device.tidy(() => {
-          const count = Math.min(chunk, frames - first);
-          const map = device.tidy(() =>
-            this.dpt.forward(
-              layers.map((layer) => patchTokens(layer, first, count, specials)),
-              grid,
-            ),
-          );
-          for (let i = 0; i < count; i++) {
-            for (let row = 0; row < height; row += bandRows) {
-              const rows = Math.min(bandRows, height - row);
-              const start = ((first + i) * height + row) * width;
-              device.tidy(() => {
-                const [value, certainty] = this.#band(
-                  map.rows(i, 1),
-                  [height, width],
-                  { first: row, count: rows },
-                  positions,
-                );
-                device.copy(value, 0, values, start * this.values, value.size);
-                device.copy(certainty, 0, confidence, start, certainty.size);
-              });
-            }
-          }
+          const [value, certainty] = this.#band(map.rows(i, 1), [height, width], rows, positions);
+          device.copy(value, 0, values, start * this.values, value.size);
+          device.copy(certainty, 0, confidence, start, certainty.size);
         });
       }
-      return [values, confidence];
-    }) as [Tensor, Tensor];
+    }
+    return [values, confidence];
   }
 
   /** Rows of one frame at full resolution. */

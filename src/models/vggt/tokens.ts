@@ -1,5 +1,7 @@
 import { stridedCopy } from '../../kernels/strided_copy.ts';
+import { DTYPE_BYTES } from '../../tensor/dtype.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
+import { rowSlices } from './slices.ts';
 
 /** A run of tokens inside every frame of a tensor of f32 tokens. */
 export interface TokenRun {
@@ -22,17 +24,20 @@ export function copyTokens(source: TokenRun, target: TokenRun, frames: number, c
   });
 }
 
-/** Concatenates tokens a and b, both [T, C] f32, on the channels: [T, 2 * C]. */
+/** Concatenates tokens a and b, both [T, C] f32, on the channels: [T, 2 * C], which may be larger than what can be bound. */
 export function concatChannels(a: Tensor, b: Tensor): Tensor {
+  const { device } = a;
   const [tokens, dim] = [a.dim(0), a.dim(1)];
-  const joined = a.device.tensor([tokens, 2 * dim]);
-  [a, b].forEach((half, index) => {
-    stridedCopy(half, joined, {
-      sizes: [1, 1, tokens, dim],
-      sourceStrides: [0, 0, dim, 1],
-      targetStrides: [0, 0, 2 * dim, 1],
-      targetOffset: index * dim,
+  const joined = device.tensor([tokens, 2 * dim]);
+  for (const { start, count } of rowSlices(device, tokens, 2 * dim * DTYPE_BYTES.f32)) {
+    [a, b].forEach((half, index) => {
+      stridedCopy(half.rows(start, count), joined.rows(start, count), {
+        sizes: [1, 1, count, dim],
+        sourceStrides: [0, 0, dim, 1],
+        targetStrides: [0, 0, 2 * dim, 1],
+        targetOffset: index * dim,
+      });
     });
-  });
+  }
   return joined;
 }

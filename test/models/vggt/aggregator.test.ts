@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { InputError } from '../../../src/io/errors.ts';
 import { Checkpoint } from '../../../src/io/safetensors.ts';
 import type { FrameImages } from '../../../src/models/vggt/aggregator.ts';
@@ -41,6 +41,19 @@ async function run(model: VGGT, images: FrameImages, layers: readonly number[] =
   for (const output of new Set(outputs)) device().dispose(output);
   return { observed, outputs, values };
 }
+
+/** Lets the device claim to bind no more than so many bytes at once. */
+function bindAtMost(bytes: number): void {
+  const { limits } = device();
+  const less = new Proxy(limits, {
+    get: (of, name) => (name === 'maxStorageBufferBindingSize' ? bytes : Reflect.get(of, name, of)),
+  });
+  vi.spyOn(device(), 'limits', 'get').mockReturnValue(less);
+}
+
+afterEach(() => {
+  vi.restoreAllMocks();
+});
 
 /** A model for the tests of a `describe`. */
 function useModel(options: VggtOptions): () => VGGT {
@@ -94,6 +107,26 @@ describe('aggregator in float32', () => {
     const before = device().memory.allocated;
     for (let i = 0; i < 3; i++) await run(model(), images);
     expect(device().memory.allocated).toBe(before);
+  });
+
+  it('gives the same frame by frame and in slices of tokens, none larger than what can be bound', async () => {
+    const { images: three } = await readCase('three_frames');
+    const [frames, size] = [33, three.data.length];
+    const data = Float32Array.from({ length: 11 * size }, (_, i) => three.data[i % size]!);
+    const images = { ...three, data, frames };
+    const whole = await run(model(), images);
+    const tokens = whole.outputs[0]!.size / 96;
+    bindAtMost(4 * tokens * 48); // an inner layer of the MLP is four times as wide
+    const bound = vi.spyOn(device(), 'run');
+    const sliced = await run(model(), images);
+    const largest = Math.max(...bound.mock.calls.flatMap(([{ bindings }]) => bindings.map((b) => b.byteLength)));
+    expect(largest).toBe(4 * tokens * 48);
+    expect(bound.mock.calls.length).toBeGreaterThan(200);
+    for (const i of LAYERS) expect(relativeL2(sliced.values[i]!, whole.values[i]!)).toBeLessThan(1e-6);
+    bindAtMost(4 * tokens * 48 - 1);
+    expect(() => model().aggregator.forward(images, [0])).toThrow(
+      /^expected at most 32 frames of \d+ x \d+ pixels, whose tokens .* can bind at once, found 33\.$/,
+    );
   });
 
   it('refuses pictures that do not fit and layers that do not exist', () => {
