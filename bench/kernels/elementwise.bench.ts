@@ -1,6 +1,6 @@
 import { type KernelBench, kernelBench, randomTensor } from '../../src/bench/kernel_bench.ts';
 import { floatValues } from '../../src/bench/values.ts';
-import { addScaled, blend, convert, sigmoidGate, siluMul } from '../../src/kernels/elementwise.ts';
+import { addScaled, blend, convert, narrow, sigmoidGate, siluMul } from '../../src/kernels/elementwise.ts';
 import { heads } from '../../src/kernels/heads.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import * as reference from '../../test/reference/elementwise.ts';
@@ -90,6 +90,20 @@ export const benches: readonly KernelBench[] = [
     shapes: hidden(1),
     run: ([x]) => convert(x!, 'f16'),
     twin: ([x]) => x!,
+  }),
+  bench({
+    variant: 'narrow',
+    tokens: TOKENS,
+    describe: (tokens) => `T=${tokens} D=${DIM} f32 to f16`,
+    shapes: hidden(1),
+    run: ([x]) => {
+      const { device } = x!;
+      const [y, unfit] = [device.tensor(x!.shape, 'f16'), device.tensor([1], 'u32')];
+      narrow(x!, y, unfit, 0);
+      device.dispose(unfit);
+      return y;
+    },
+    twin: ([x]) => Float64Array.from(x!, reference.nearestHalf),
   }),
   siluMulBench(1, 'f32'),
   siluMulBench(TOKENS, 'f32'),

@@ -2,7 +2,7 @@
 
   python3 bench/peers/make_checkpoint.py qwen3_5-4b OUT        Qwen3.5-4B by transformers, bf16
   python3 bench/peers/make_checkpoint.py spatialstack-4b OUT   the same with a VGGT-1B aggregator (f32) and fusion blocks
-  python3 bench/peers/make_checkpoint.py vggt-1b OUT           VGGT-1B without its tracker, f32
+  python3 bench/peers/make_checkpoint.py vggt-1b OUT           VGGT-1B with all heads, f32
 
 The tokenizer, template and processor settings come from a folder of the fixtures (--text-from), whose token ids the config takes over.
 """
@@ -58,54 +58,98 @@ def make_qwen(out: Path, text_from: Path) -> None:
     (out / "processor_config.json").write_text(json.dumps(settings))
 
 
-def head_shapes(dim: int = 2048, trunk: int = 4, features: int = 256, channels: tuple[int, ...] = (256, 512, 1024, 1024)) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of VGGT-1B's camera, depth and point heads."""
-    shapes: dict[str, tuple[int, ...]] = {}
+Shapes = dict[str, tuple[int, ...]]
 
-    def add(name: str, *shape: int, bias: int | None = None) -> None:
-        shapes[f"{name}.weight"] = shape
-        if bias is not None:
-            shapes[f"{name}.bias"] = (bias,)
 
-    def linear(name: str, outputs: int, inputs: int) -> None:
-        add(name, outputs, inputs, bias=outputs)
+def linear(shapes: Shapes, name: str, outputs: int, inputs: int) -> None:
+    shapes |= {f"{name}.weight": (outputs, inputs), f"{name}.bias": (outputs,)}
 
-    def convolution(name: str, outputs: int, inputs: int, kernel: int) -> None:
-        add(name, outputs, inputs, kernel, kernel, bias=outputs)
 
-    shapes["camera_head.empty_pose_tokens"] = (1, 1, 9)
+def norm(shapes: Shapes, name: str, dim: int) -> None:
+    shapes |= {f"{name}.weight": (dim,), f"{name}.bias": (dim,)}
+
+
+def convolution(shapes: Shapes, name: str, outputs: int, inputs: int, kernel: int) -> None:
+    shapes |= {f"{name}.weight": (outputs, inputs, kernel, kernel), f"{name}.bias": (outputs,)}
+
+
+def camera_head(dim: int = 2048, trunk: int = 4) -> Shapes:
+    """Names and shapes of VGGT-1B's camera head."""
+    shapes: Shapes = {"camera_head.empty_pose_tokens": (1, 1, 9)}
     for name in ("token_norm", "trunk_norm"):
-        add(f"camera_head.{name}", dim, bias=dim)
-    linear("camera_head.embed_pose", dim, 9)
-    linear("camera_head.poseLN_modulation.1", 3 * dim, dim)
-    linear("camera_head.pose_branch.fc1", dim // 2, dim)
-    linear("camera_head.pose_branch.fc2", 9, dim // 2)
+        norm(shapes, f"camera_head.{name}", dim)
+    linear(shapes, "camera_head.embed_pose", dim, 9)
+    linear(shapes, "camera_head.poseLN_modulation.1", 3 * dim, dim)
+    linear(shapes, "camera_head.pose_branch.fc1", dim // 2, dim)
+    linear(shapes, "camera_head.pose_branch.fc2", 9, dim // 2)
     for i in range(trunk):
         block = f"camera_head.trunk.{i}"
         for name in ("norm1", "norm2"):
-            add(f"{block}.{name}", dim, bias=dim)
+            norm(shapes, f"{block}.{name}", dim)
         for name in ("ls1", "ls2"):
             shapes[f"{block}.{name}.gamma"] = (dim,)
-        linear(f"{block}.attn.qkv", 3 * dim, dim)
-        linear(f"{block}.attn.proj", dim, dim)
-        linear(f"{block}.mlp.fc1", 4 * dim, dim)
-        linear(f"{block}.mlp.fc2", dim, 4 * dim)
-    for head, outputs in (("depth_head", 2), ("point_head", 4)):
-        add(f"{head}.norm", dim, bias=dim)
-        for i, width in enumerate(channels):
-            convolution(f"{head}.projects.{i}", width, dim, 1)
-            add(f"{head}.scratch.layer{i + 1}_rn", features, width, 3, 3)
-        for i, kernel in ((0, 4), (1, 2), (3, 3)):
-            convolution(f"{head}.resize_layers.{i}", channels[i], channels[i], kernel)
-        for i in (1, 2, 3, 4):
-            refine = f"{head}.scratch.refinenet{i}"
-            convolution(f"{refine}.out_conv", features, features, 1)
-            for unit in (1, 2) if i < 4 else (2,):
-                for j in (1, 2):
-                    convolution(f"{refine}.resConfUnit{unit}.conv{j}", features, features, 3)
-        convolution(f"{head}.scratch.output_conv1", features // 2, features, 3)
-        convolution(f"{head}.scratch.output_conv2.0", 32, features // 2, 3)
-        convolution(f"{head}.scratch.output_conv2.2", outputs, 32, 1)
+        linear(shapes, f"{block}.attn.qkv", 3 * dim, dim)
+        linear(shapes, f"{block}.attn.proj", dim, dim)
+        linear(shapes, f"{block}.mlp.fc1", 4 * dim, dim)
+        linear(shapes, f"{block}.mlp.fc2", dim, 4 * dim)
+    return shapes
+
+
+def dpt(name: str, features: int, outputs: int, dim: int = 2048, channels: tuple[int, ...] = (256, 512, 1024, 1024)) -> Shapes:
+    """Names and shapes of a DPT up to its fused map of so many outputs."""
+    shapes: Shapes = {}
+    norm(shapes, f"{name}.norm", dim)
+    for i, width in enumerate(channels):
+        convolution(shapes, f"{name}.projects.{i}", width, dim, 1)
+        shapes[f"{name}.scratch.layer{i + 1}_rn.weight"] = (features, width, 3, 3)
+    for i, kernel in ((0, 4), (1, 2), (3, 3)):
+        convolution(shapes, f"{name}.resize_layers.{i}", channels[i], channels[i], kernel)
+    for i in (1, 2, 3, 4):
+        refine = f"{name}.scratch.refinenet{i}"
+        convolution(shapes, f"{refine}.out_conv", features, features, 1)
+        for unit in (1, 2) if i < 4 else (2,):
+            for j in (1, 2):
+                convolution(shapes, f"{refine}.resConfUnit{unit}.conv{j}", features, features, 3)
+    convolution(shapes, f"{name}.scratch.output_conv1", outputs, features, 3)
+    return shapes
+
+
+def dense_head(name: str, values: int, features: int = 256) -> Shapes:
+    """Names and shapes of VGGT-1B's depth or point head; values count the confidence."""
+    shapes = dpt(name, features, features // 2)
+    convolution(shapes, f"{name}.scratch.output_conv2.0", 32, features // 2, 3)
+    convolution(shapes, f"{name}.scratch.output_conv2.2", values, 32, 1)
+    return shapes
+
+
+def track_head(features: int = 128, hidden: int = 384, depth: int = 6, samples: int = 7 * 81, virtual: int = 64) -> Shapes:
+    """Names and shapes of VGGT-1B's track head."""
+    shapes = dpt("track_head.feature_extractor", features, features)
+    tracker, former, width = "track_head.tracker", "track_head.tracker.updateformer", 3 * features + 4
+    shapes |= {f"{tracker}.query_ref_token": (1, 2, width), f"{former}.virual_tracks": (1, virtual, 1, hidden)}
+    for name in ("fmap_norm", "ffeat_norm"):
+        norm(shapes, f"{tracker}.{name}", features)
+    linear(shapes, f"{tracker}.corr_mlp.fc1", 384, samples)
+    linear(shapes, f"{tracker}.corr_mlp.fc2", features, 384)
+    linear(shapes, f"{tracker}.ffeat_updater.0", features, features)
+    for name in ("vis_predictor", "conf_predictor"):
+        linear(shapes, f"{tracker}.{name}.0", 1, features)
+    norm(shapes, f"{former}.input_norm", width)
+    norm(shapes, f"{former}.output_norm", hidden)
+    linear(shapes, f"{former}.input_transform", hidden, width)
+    linear(shapes, f"{former}.flow_head", features + 2, hidden)
+    kinds = ("time_blocks", "space_virtual_blocks", "space_point2virtual_blocks", "space_virtual2point_blocks")
+    for kind in kinds:
+        is_cross = "2" in kind
+        for i in range(depth):
+            block = f"{former}.{kind}.{i}"
+            attention = f"{block}.{'cross_attn' if is_cross else 'attn'}"
+            for name in ("norm1", "norm2") + (("norm_context",) if is_cross else ()):
+                norm(shapes, f"{block}.{name}", hidden)
+            shapes |= {f"{attention}.in_proj_weight": (3 * hidden, hidden), f"{attention}.in_proj_bias": (3 * hidden,)}
+            linear(shapes, f"{attention}.out_proj", hidden, hidden)
+            linear(shapes, f"{block}.mlp.fc1", 4 * hidden, hidden)
+            linear(shapes, f"{block}.mlp.fc2", hidden, 4 * hidden)
     return shapes
 
 
@@ -175,7 +219,8 @@ def main() -> None:
     args.out.mkdir(parents=True, exist_ok=True)
     if args.kind == "vggt-1b":
         generator = torch.Generator().manual_seed(3)
-        heads = {name: random_weight(name, shape, generator) for name, shape in head_shapes().items()}
+        shapes = camera_head() | dense_head("depth_head", 2) | dense_head("point_head", 4) | track_head()
+        heads = {name: random_weight(name, shape, generator) for name, shape in shapes.items()}
         save_file(vggt_tensors(("aggregator.",)) | heads, args.out / "model.safetensors", metadata={"format": "pt"})
         return
     make_qwen(args.out, args.text_from)

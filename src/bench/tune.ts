@@ -25,6 +25,8 @@ export const PROBES: Readonly<Record<string, Probe>> = {
     '1x32768, 16/4 heads of 256, causal',
   ]),
   'attention/decode long': attentionProbe('decode', ['1x32768, 16/4 heads of 256, causal']),
+  'attention/step': { name: 'attention', variant: 'step', shapes: ['1x512, 16/4 heads of 256, causal'] },
+  'gated_delta/step': { name: 'gated_delta', variant: 'step', shapes: ['T=1, 32 value heads of 128'] },
 };
 
 function matmulProbe(variant: string, sizes: readonly string[]): Probe {

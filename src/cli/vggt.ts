@@ -49,7 +49,7 @@ const HELP = `
 The output folder receives, as far as the checkpoint has the heads for it:
   cameras.json       cameras (OpenCV: camera from world), sizes, the scale of the depth pictures
   images/            the frames as the model saw them
-  depth/             NNN.png (16 bits, times depth_scale of cameras.json) and NNN.npy (float32)
+  depth/             NNN.png (16 bits, times depth_scale of cameras.json) and NNN.npy (float32); 0 where a frame shows no picture
   depth_color/       depth in colours, with a bar that tells which depth is which
   points.ply         the cloud with colours and confidences (binary)
   points.glb         the cloud and the cameras for Blender, three.js and other viewers

@@ -1,8 +1,10 @@
-import { type Dispatch, grid } from '../tensor/device.ts';
+import { grid } from '../tensor/device.ts';
 import { DTYPE_BYTES, DTYPE_CODE } from '../tensor/dtype.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Work } from '../tensor/work.ts';
+import { decode } from './attention_decode.ts';
+import { sigmoidGate } from './elementwise.ts';
 import type { Heads } from './heads.ts';
 import { tileFor, tunable } from './tuning.ts';
 
@@ -14,6 +16,8 @@ export interface AttentionOptions {
   readonly causal?: boolean;
   /** The tokens fall into this many equal segments that do not see each other (pictures, frames). */
   readonly segments?: number;
+  /** f32, [T, heads, dim]: the result is multiplied by its sigmoid. */
+  readonly gate?: Heads;
   /** Dtype of the result. */
   readonly dtype?: 'f32' | 'f16';
   /** Takes this variant instead of the one chosen by size: for tests, benchmarks and `--no-flash-attn2`. */
@@ -26,23 +30,23 @@ export interface AttentionOptions {
 export const ATTENTION_VARIANTS = ['naive', 'flash', 'flash_matrix', 'decode'] as const;
 export type AttentionVariant = (typeof ATTENTION_VARIANTS)[number];
 
-/** Keys that one workgroup of the decode variant attends to: enough splits to fill the GPU, few enough to join quickly. */
-const DECODE_CHUNK = 64;
-const LONG_DECODE_CHUNK = tunable('attention/decode long', [{ CHUNK: 256 }, { CHUNK: 128 }]);
-const DECODE_SPLITS = 256;
 /**
  * Tiles of `flash_matrix` for heads of up to 64, and of up to 256. Two matrices of queries a subgroup halve the reads of keys and values, while registers
- * last; the strides keep 8-byte stores of scores off each other's banks.
+ * last; the strides keep stores of scores off each other's banks.
  */
 const MATRIX_TILES = tunable('attention/flash_matrix', [
-  { KEYS: 16, MATRICES: 2, SUBGROUPS: 4, VALUE_TILES: 2, SCORE_STRIDE: 40, P_STRIDE: 3 },
-  { KEYS: 32, MATRICES: 2, SUBGROUPS: 4, VALUE_TILES: 2, SCORE_STRIDE: 40, P_STRIDE: 5 },
-  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, VALUE_TILES: 2, SCORE_STRIDE: 26, P_STRIDE: 3 },
+  { MATRICES: 2, SUBGROUPS: 4, TILES: 2, SCORE_STRIDE: 40 },
+  { MATRICES: 2, SUBGROUPS: 8, TILES: 2, SCORE_STRIDE: 40 },
+  { MATRICES: 2, SUBGROUPS: 4, TILES: 1, SCORE_STRIDE: 40 },
+  { MATRICES: 1, SUBGROUPS: 4, TILES: 2, SCORE_STRIDE: 24 },
 ]);
 const WIDE_MATRIX_TILES = tunable('attention/flash_matrix wide', [
-  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, VALUE_TILES: 1, SCORE_STRIDE: 18, P_STRIDE: 2 },
-  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, VALUE_TILES: 2, SCORE_STRIDE: 26, P_STRIDE: 3 },
+  { MATRICES: 1, SUBGROUPS: 8, TILES: 2, SCORE_STRIDE: 24 },
+  { MATRICES: 1, SUBGROUPS: 4, TILES: 1, SCORE_STRIDE: 24 },
+  { MATRICES: 1, SUBGROUPS: 8, TILES: 1, SCORE_STRIDE: 24 },
 ]);
+/** Keys of a tile of `flash_matrix`. */
+const MATRIX_KEYS = 16;
 const NARROW_HEAD = 64;
 
 /** Whether a variant can do this. */
@@ -88,6 +92,12 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
   const { scale = 1 / Math.sqrt(q.dim), causal = false, segments = 1, dtype = 'f32' } = options;
   const variant = options.cursor !== undefined ? 'decode' : (options.variant ?? chooseVariant(q, k, v));
   const device = q.tensor.device;
+  if (options.gate !== undefined && variant !== 'decode') {
+    const { gate, dtype: _, ...rest } = options;
+    return device.tidy(() =>
+      sigmoidGate(attention(q, k, v, { ...rest, variant }).reshape(q.tokens, q.heads, q.dim), gate, dtype),
+    );
+  }
   const queryTokens = q.tokens / segments;
   const keyTokens = k.tokens / segments;
   const described = `attention: q ${q.tokens}x${q.heads}x${q.dim}, k ${k.tokens}x${k.heads}x${k.dim}, v ${v.tokens}x${v.heads}x${v.dim}`;
@@ -149,7 +159,8 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
   }
 
   if (variant === 'decode') {
-    decode(q, k, operands, out, { ...common, work, cursor: options.cursor });
+    const { constants, params } = common;
+    decode(out, { q, k, constants, params, operands, work, cursor: options.cursor, gate: options.gate });
     return out;
   }
 
@@ -164,7 +175,7 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
         CAUSAL: causal,
         OUT_F16: dtype === 'f16',
         DIM_MATRICES: matrices,
-        LOADS: Math.ceil((tile.KEYS * 2 * matrices) / (32 * tile.SUBGROUPS)),
+        LOADS: Math.ceil((MATRIX_KEYS * 2 * matrices) / (32 * tile.SUBGROUPS)),
       },
       bindings: [...operands, out],
       params: { ...common.params, count: 0 },
@@ -207,63 +218,4 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
     }
   });
   return out;
-}
-
-/** Query heads that one workgroup of the decode variant takes at most, and values that a thread has in flight; a CPU compiles less of both sooner. */
-const DECODE_TILE = tunable(
-  'attention/decode',
-  [
-    { GROUP: 8, VALUES: 8 },
-    { GROUP: 4, VALUES: 4 },
-    { GROUP: 1, VALUES: 8 },
-  ],
-  { GROUP: 1, VALUES: 1 },
-);
-/** Dims of all query heads of a workgroup, which its memory bounds. */
-const DECODE_DIMS = 2048;
-/** Its threads that share a key. */
-const DECODE_LANES = 8;
-
-/** Attention of one query: the splits, then their join. */
-function decode(
-  q: Heads,
-  k: Heads,
-  operands: readonly Tensor[],
-  out: Tensor,
-  common: Pick<Dispatch, 'constants' | 'params'> & { readonly work: () => Work; readonly cursor: Tensor | undefined },
-): void {
-  const { device } = out;
-  const { constants, params, work, cursor } = common;
-  const chunk = k.tokens <= DECODE_CHUNK * DECODE_SPLITS ? DECODE_CHUNK : tileFor(device, LONG_DECODE_CHUNK).CHUNK;
-  const splits = Math.ceil(k.tokens / chunk);
-  const shared = q.heads / k.heads;
-  const tile = tileFor(device, DECODE_TILE);
-  let group = Math.min(shared, tile.GROUP, Math.floor(DECODE_DIMS / q.dim));
-  while (shared % group !== 0) group -= 1;
-  device.tidy(() => {
-    const partial = device.tensor([splits, q.heads, q.dim]);
-    const stats = device.tensor([splits, q.heads, 2]);
-    const atCursor = { AT_CURSOR: cursor !== undefined, CHUNK: chunk };
-    device.run({
-      kernel: 'attention/decode_split',
-      constants: {
-        ...constants,
-        ...atCursor,
-        GROUP: group,
-        VALUES: tile.VALUES,
-        LANE_PIECES: Math.ceil(q.dim / 8 / DECODE_LANES),
-      },
-      bindings: [...operands, partial, stats, cursor ?? q.tensor],
-      params: { ...params, count: splits },
-      workgroups: [splits, q.heads / group],
-      work,
-    });
-    device.run({
-      kernel: 'attention/decode_merge',
-      constants: { ...atCursor, DIM: q.dim, OUT_F16: out.dtype === 'f16' },
-      bindings: [partial, stats, out, cursor ?? stats],
-      params: { heads: q.heads, splits },
-      workgroups: [q.heads],
-    });
-  });
 }

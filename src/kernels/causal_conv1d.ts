@@ -1,5 +1,6 @@
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { fitsMatvec, type InputNorm, linear } from './matmul.ts';
 
 /** Columns of a wider matrix: `channels` of them from column `offset`, in rows of `stride` values. */
 export interface ColumnView {
@@ -41,21 +42,6 @@ export function causalConv1d(u: Tensor, view: ColumnView, weight: Tensor, state:
   if (out.size === 0) return out;
   const constants = { K: kernelSize };
   const groups = Math.ceil(channels / 64);
-  const work = () => ({
-    flops: out.size * (2 * kernelSize + 4),
-    bytes: 8 * out.size + weight.byteLength + (tokens === 1 ? 2 : 1) * state.byteLength,
-  });
-  if (tokens === 1 && kernelSize > 1) {
-    device.run({
-      kernel: 'causal_conv1d/step',
-      constants,
-      bindings: [u, weight, state, out],
-      params: { channels, offset },
-      workgroups: [groups],
-      work,
-    });
-    return out;
-  }
   const params = { tokens, channels, stride, offset };
   device.run({
     kernel: 'causal_conv1d/sequence',
@@ -63,7 +49,10 @@ export function causalConv1d(u: Tensor, view: ColumnView, weight: Tensor, state:
     bindings: [u, weight, kernelSize > 1 ? state : weight, out], // an empty state cannot be bound; it is not read then
     params,
     workgroups: [groups, Math.ceil(tokens / TOKENS)],
-    work,
+    work: () => ({
+      flops: out.size * (2 * kernelSize + 4),
+      bytes: 8 * out.size + weight.byteLength + state.byteLength,
+    }),
   });
   if (kernelSize > 1) {
     // A dispatch of its own, since every workgroup above may read the old state.
@@ -77,4 +66,34 @@ export function causalConv1d(u: Tensor, view: ColumnView, weight: Tensor, state:
     });
   }
   return out;
+}
+
+/** A projection and the convolved form of its first columns. */
+export interface ConvolvedProjection {
+  /** f32 [T, N]; of its first columns, those that were convolved, nothing is said. */
+  readonly projected: Tensor;
+  /** f32 [T, C]. */
+  readonly y: Tensor;
+}
+
+/**
+ * A linear layer after an RMSNorm, whose first C columns go through `causalConv1d`; for one token all of it is one kernel.
+ * @param x f32 [T, K]
+ * @param projection [N, K]
+ * @param conv weight f32 [C, taps]; state f32 [C, taps - 1], updated in place
+ */
+export function convolvedLinear(
+  x: Tensor,
+  projection: Tensor,
+  norm: InputNorm,
+  conv: { readonly weight: Tensor; readonly state: Tensor },
+): ConvolvedProjection {
+  const channels = conv.weight.dim(0);
+  if (x.dim(0) === 1 && conv.weight.dim(1) > 1 && fitsMatvec(x, projection)) {
+    const projected = linear(x, projection, { norm, conv });
+    return { projected, y: projected.reshape(projected.size).rows(0, channels).reshape(1, channels) };
+  }
+  const projected = linear(x, projection, { norm });
+  const view = { channels, stride: projected.dim(1), offset: 0 };
+  return { projected, y: causalConv1d(projected, view, conv.weight, conv.state) };
 }

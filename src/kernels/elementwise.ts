@@ -2,7 +2,7 @@ import { grid } from '../tensor/device.ts';
 import { DTYPE_CODE } from '../tensor/dtype.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { described, expectDtype, expectShape, expectWholeWords, type ResultDtype } from './checks.ts';
+import { described, expectApart, expectDtype, expectShape, expectWholeWords, type ResultDtype } from './checks.ts';
 import type { Heads } from './heads.ts';
 
 /** Workgroups for one thread of 256 per word of the result. */
@@ -107,4 +107,25 @@ export function convert(x: Tensor, dtype: ResultDtype): Tensor {
     workgroups: perWord(y),
   });
   return y;
+}
+
+/**
+ * Writes x f32 to y f16 of as many elements (an even count), each value rounded to the nearest, ties to even. Sets element `index` of unfit [n] u32 to 1 where
+ * a value is too large for f16, which y then does not hold. @throws KernelError
+ */
+export function narrow(x: Tensor, y: Tensor, unfit: Tensor, index: number): void {
+  expectDtype('narrow', 'x', x, 'f32');
+  expectDtype('narrow', 'y', y, 'f16');
+  expectDtype('narrow', 'unfit', unfit, 'u32');
+  expectApart('narrow', y, x, unfit);
+  if (x.size !== y.size || x.size % 2 !== 0 || index < 0 || index >= unfit.size) {
+    throw new KernelError(`narrow: x ${described(x)}, y ${described(y)} and element ${index} of ${described(unfit)}`);
+  }
+  x.device.run({
+    kernel: 'elementwise/narrow',
+    bindings: [x, y, unfit],
+    params: { count: x.size, index },
+    workgroups: perWord(y),
+    work: () => ({ bytes: x.byteLength + y.byteLength }),
+  });
 }

@@ -5,6 +5,8 @@ import type { Work } from '../tensor/work.ts';
 import { chunkedDelta, chunkedDeltaOnMatrices, MATRIX_DIM, MATRIX_SUBGROUP } from './gated_delta_chunked.ts';
 import { gatedRmsNorm } from './gated_rms_norm.ts';
 import { heads } from './heads.ts';
+import type { GroupNorm } from './matmul.ts';
+import { tileFor, tunable } from './tuning.ts';
 
 /** Head counts and sizes of a gated delta net. Value head h reads key head floor(h / (valueHeads / keyHeads)). */
 export interface DeltaShape {
@@ -137,17 +139,24 @@ export interface OutputNorm {
   /** Column of z in the projection that holds b and a. */
   readonly z: number;
   readonly eps: number;
-  /** Of the result, a product's operand; the rule's own products may then round theirs likewise. */
+  /** Of the result where it is a product's operand as it is; the rule's own products may then round theirs likewise. */
   readonly dtype: 'f32' | 'f16';
 }
 
-/** Largest workgroup of the one-token kernel. */
-const STEP_THREADS = 256;
+/** A normed result; for one token the norm's factors are left to the product that reads it. */
+export interface GatedDeltaResult {
+  /** [T, valueHeads * valueDim]. */
+  readonly normed: Tensor;
+  readonly groups?: GroupNorm;
+}
 
-/**
- * `gatedDelta` and the gated norm after it; for one token a single kernel does both.
- * @returns [T, valueHeads * valueDim]
- */
+/** Most threads of a workgroup of the one-token kernel, and how many workgroups share a head. */
+const STEP_THREADS = 256;
+const STEP_SHARES = 4;
+/** Rows of the state that a thread of the one-token kernel holds, at least. */
+const STEP = tunable('gated_delta/step', [{ ROWS: 8 }, { ROWS: 4 }, { ROWS: 16 }]);
+
+/** `gatedDelta` and the gated norm after it; for one token a single kernel does both but for the norm's factors. */
 export function gatedDeltaNorm(
   y: Tensor,
   gates: GateColumns,
@@ -156,12 +165,13 @@ export function gatedDeltaNorm(
   state: Tensor,
   shape: DeltaShape,
   norm: OutputNorm,
-): Tensor {
+): GatedDeltaResult {
   const { device } = y;
   const { valueHeads, valueDim, keyHeads, keyDim } = shape;
   const tokens = y.dim(0);
-  if (tokens > 1 || valueDim > STEP_THREADS || valueDim % 2 !== 0) {
-    return device.tidy(() => {
+  const quads = Math.ceil(valueDim / 4 / STEP_SHARES);
+  if (tokens > 1 || valueDim % 8 !== 0 || keyDim % 4 !== 0 || quads > STEP_THREADS) {
+    const normed = device.tidy(() => {
       const o = gatedDelta(y, gates, A_log, dt_bias, state, shape, { operand: norm.dtype });
       const z = heads(gates.tensor, {
         tokens,
@@ -172,10 +182,13 @@ export function gatedDeltaNorm(
       });
       return gatedRmsNorm(o, norm.weight, z, norm);
     });
+    return { normed };
   }
   checkOperands(y, gates, A_log, dt_bias, state, shape);
-  const out = device.tensor([1, valueHeads * valueDim], norm.dtype);
-  const parts = Math.min(8, Math.floor(STEP_THREADS / valueDim));
+  const normed = device.tensor([1, valueHeads * valueDim]);
+  const squares = device.tensor([valueHeads, STEP_SHARES]);
+  const mostParts = Math.floor(STEP_THREADS / quads);
+  const rows = Math.max(tileFor(device, STEP).ROWS, 4 * Math.ceil(keyDim / (4 * mostParts)));
   device.run({
     kernel: 'gated_delta/step',
     constants: {
@@ -183,16 +196,16 @@ export function gatedDeltaNorm(
       VALUE_HEADS: valueHeads,
       DK: keyDim,
       DV: valueDim,
-      PARTS: parts,
-      ROWS: Math.ceil(keyDim / parts),
-      OUT_F16: norm.dtype === 'f16',
+      QUADS: quads,
+      PARTS: Math.ceil(keyDim / rows),
+      ROWS: rows,
     },
-    bindings: [y, gates.tensor, A_log, dt_bias, norm.weight, state, out],
-    params: { z: norm.z, b: gates.b, a: gates.a, eps: norm.eps },
-    workgroups: [valueHeads],
+    bindings: [y, gates.tensor, A_log, dt_bias, norm.weight, state, normed, squares],
+    params: { z: norm.z, b: gates.b, a: gates.a, never: 0 },
+    workgroups: [STEP_SHARES, valueHeads],
     work: () => gatedDeltaWork(1, shape),
   });
-  return out;
+  return { normed, groups: { squares, size: valueDim, eps: norm.eps } };
 }
 
 function checkOperands(

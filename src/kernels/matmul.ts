@@ -19,10 +19,31 @@ export interface InputNorm {
   readonly dtype: 'f32' | 'f16';
 }
 
+/** What a norm left to the product that reads its result, for one row: `x[k] * rsqrt(sum(squares[k / size]) / size + eps)`. */
+export interface GroupNorm {
+  /** f32 [K / size, 4]: four parts of each group's sum of squares. */
+  readonly squares: Tensor;
+  /** Columns of a group, a multiple of 8. */
+  readonly size: number;
+  readonly eps: number;
+}
+
+/** A step of a causal convolution and SiLU on the first columns of a one-row product, which must have no epilogue (kernels/causal_conv1d.ts). */
+export interface ConvStep {
+  /** f32 [channels, taps]. */
+  readonly weight: Tensor;
+  /** f32 [channels, taps - 1], oldest first; moved on. */
+  readonly state: Tensor;
+}
+
 /** What happens to a product before it is stored: `residual + gamma * activation(scale * product + bias)`. */
 export interface LinearOptions {
   /** Normalises x first; for a few rows as part of the product. */
   readonly norm?: InputNorm;
+  /** The rest of a norm of x, which only `matvec` does. */
+  readonly groups?: GroupNorm | undefined;
+  /** Which only `matvec` does. */
+  readonly conv?: ConvStep;
   /** Undoes a scale that x was stored with; 1 unless given. */
   readonly scale?: number;
   /** [N] f32. */
@@ -107,6 +128,8 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
   const variant = options.variant ?? chooseVariant(device, { m, k, dtype: x.dtype });
   if (!matmulSupports(device, variant, { m, k, dtype: x.dtype }))
     throw new KernelError(`linear: variant ${variant} cannot do ${m}x${k} by ${n}x${k}`);
+  const { groups, conv } = options;
+  if (groups !== undefined || conv !== undefined) checkOneRow(variant, [m, n, k], options);
 
   const out = device.tensor([...x.shape.slice(0, -1), n], dtype);
   const constants = {
@@ -133,7 +156,7 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
       column0: range.start,
       columns: n,
       scale: options.scale ?? 1,
-      eps: norm?.eps ?? 0,
+      eps: norm?.eps ?? groups?.eps ?? 0,
       weight_offset: norm?.weightOffset ?? 0,
       never: 0,
       split: 0,
@@ -157,7 +180,7 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
           constants: { ...epilogue, SPLITS: splits },
           bindings: [partial, weight, ...operands, out],
           params,
-          workgroups: grid(Math.ceil((m * Math.ceil(n / 2)) / 256)),
+          workgroups: grid(Math.ceil((m * n) / 512)),
           work: () => ({ bytes: partial.byteLength + out.byteLength }),
         });
       });
@@ -166,8 +189,24 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
     device.run({
       kernel: variant === 'matvec' ? matvecKernel(device) : `matmul/${variant}`,
       label,
-      constants: { ...constants, ...epilogue, ...tiling.constants, ...(norm && { NORM: true }) },
-      bindings: [x, range.tensor, ...operands, out, ...(variant === 'matvec' ? [norm?.weight ?? x] : [])],
+      constants: {
+        ...constants,
+        ...epilogue,
+        ...tiling.constants,
+        ...(norm && { NORM: true }),
+        ...(groups && { GROUP: groups.size }),
+        ...(conv && convConstants(conv, tiling.constants)),
+      },
+      bindings: [
+        x,
+        range.tensor,
+        conv?.weight ?? operands[0],
+        operands[1],
+        operands[2],
+        out,
+        ...(variant === 'matvec' ? [norm?.weight ?? groups?.squares ?? x] : []),
+        ...(conv ? [conv.state] : []),
+      ],
       params,
       workgroups: tiling.workgroups,
       work,
@@ -176,8 +215,39 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
   return out;
 }
 
+/** @throws KernelError unless `groups` and `conv` fit a product of one row */
+function checkOneRow(
+  variant: MatmulVariant,
+  [m, n, k]: readonly [number, number, number],
+  { norm, groups, conv, ...epilogue }: LinearOptions,
+): void {
+  const described = `linear: a product ${m}x${k} by ${n}x${k} by ${variant}`;
+  if (variant !== 'matvec' || m !== 1)
+    throw new KernelError(`${described} takes no norm's rest and no convolution; they need matvec and one row`);
+  if (groups !== undefined) {
+    const { squares, size } = groups;
+    if (norm !== undefined || size % 8 !== 0 || squares.dtype !== 'f32' || squares.size !== 4 * (k / size))
+      throw new KernelError(`${described}: squares [${squares.shape}] ${squares.dtype} of groups of ${size}`);
+  }
+  if (conv !== undefined) {
+    const { weight, state } = conv;
+    const [channels = 0, taps = 0] = weight.shape;
+    const isPlain = Object.values(epilogue).every((option) => option === undefined || option === 'matvec');
+    if (!isPlain || channels > n || taps < 2 || weight.dtype !== 'f32' || state.dtype !== 'f32')
+      throw new KernelError(`${described}: weight [${weight.shape}] ${weight.dtype} of a convolution, or an epilogue`);
+    if (state.size !== channels * (taps - 1))
+      throw new KernelError(`${described}: weight [${weight.shape}] and state [${state.shape}] of a convolution`);
+  }
+}
+
+function convConstants({ weight }: ConvStep, { SLOTS, THREADS }: Constants): Constants {
+  const taps = weight.dim(1);
+  const brought = Math.ceil((Number(SLOTS) * taps) / Number(THREADS));
+  return { CONV: 1, CHANNELS: weight.dim(0), TAPS: taps, BROUGHT: brought };
+}
+
 /** Whether `matvec` takes x [..., K] by a weight [N, K]. */
-function fitsMatvec(x: Tensor, weight: Tensor): boolean {
+export function fitsMatvec(x: Tensor, weight: Tensor): boolean {
   const k = weight.size / weight.dim(0);
   return matmulSupports(x.device, 'matvec', { m: x.size / k, k, dtype: x.dtype });
 }
@@ -266,29 +336,43 @@ const REGISTER_TILES = tunable('matmul/register', [
   { ROWS: 4, COLUMNS: 8 },
   { ROWS: 8, COLUMNS: 8 },
 ]);
-/** Rows of the weight that a workgroup of `matvec` reads side by side, an even count, and its threads. */
+/**
+ * Rows of the weight that a workgroup of `matvec` reads side by side, an even count, its threads, and how many 16-byte pieces of 16-bit rows a thread may have
+ * in flight.
+ */
 const WIDE_MATVEC = tunable(
   'matmul/matvec wide',
   [
-    { SLOTS: 4, THREADS: 128 },
-    { SLOTS: 2, THREADS: 128 },
-    { SLOTS: 8, THREADS: 128 },
-    { SLOTS: 2, THREADS: 64 },
-    { SLOTS: 4, THREADS: 64 },
-    { SLOTS: 4, THREADS: 256 },
+    { SLOTS: 4, THREADS: 128, LOADS: 4 },
+    { SLOTS: 4, THREADS: 64, LOADS: 20 },
+    { SLOTS: 2, THREADS: 64, LOADS: 10 },
+    { SLOTS: 4, THREADS: 64, LOADS: 4 },
+    { SLOTS: 2, THREADS: 128, LOADS: 6 },
+    { SLOTS: 8, THREADS: 128, LOADS: 8 },
+    { SLOTS: 2, THREADS: 32, LOADS: 20 },
   ],
-  { SLOTS: 4, THREADS: 16 },
+  { SLOTS: 4, THREADS: 16, LOADS: 4 },
 );
 const NARROW_MATVEC = tunable(
   'matmul/matvec narrow',
   [
-    { SLOTS: 2, THREADS: 128 },
-    { SLOTS: 4, THREADS: 128 },
-    { SLOTS: 2, THREADS: 64 },
-    { SLOTS: 2, THREADS: 256 },
+    { SLOTS: 2, THREADS: 128, LOADS: 2 },
+    { SLOTS: 2, THREADS: 128, LOADS: 8 },
+    { SLOTS: 2, THREADS: 128, LOADS: 18 },
+    { SLOTS: 4, THREADS: 128, LOADS: 16 },
+    { SLOTS: 2, THREADS: 256, LOADS: 4 },
+    { SLOTS: 2, THREADS: 256, LOADS: 10 },
   ],
-  { SLOTS: 2, THREADS: 16 },
+  { SLOTS: 2, THREADS: 16, LOADS: 2 },
 );
+
+/** As many pieces of each row at a time as LOADS allow, without leaving many of the last ones empty. */
+function batch({ SLOTS, THREADS, LOADS }: { SLOTS: number; THREADS: number; LOADS: number }, k: number): Constants {
+  const steps = Math.ceil(k / (8 * THREADS));
+  const rounds = Math.ceil(steps / Math.max(1, Math.floor(LOADS / SLOTS)));
+  const pieces = Math.ceil(steps / rounds);
+  return { SLOTS, THREADS, BATCH: pieces, EXACT: pieces === 1 || k % (8 * THREADS * pieces) === 0 };
+}
 /** Rows of a weight from which it counts as wide. */
 const WIDE_ROWS = 8192;
 /** A tile is worth it when at least this many workgroups share the work. */
@@ -343,7 +427,7 @@ function tile(device: Device, variant: MatmulVariant, [m, n, k]: readonly [numbe
     }
     case 'matvec': {
       const constants = tileFor(device, n >= WIDE_ROWS ? WIDE_MATVEC : NARROW_MATVEC);
-      return { constants: { ...constants, ROWS: m }, workgroups: grid(Math.ceil(n / constants.SLOTS)) };
+      return { constants: { ...batch(constants, k), ROWS: m }, workgroups: grid(Math.ceil(n / constants.SLOTS)) };
     }
   }
 }

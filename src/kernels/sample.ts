@@ -2,6 +2,7 @@ import { grid } from '../tensor/device.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { mergeCandidates } from './argmax.ts';
+import { expectDtype, expectShape } from './checks.ts';
 
 /** How the next token is chosen, applied in this order, with the names and meanings of Hugging Face transformers. */
 export interface SamplingOptions {
@@ -72,22 +73,27 @@ export function markTokens(history: Tensor, ids: Tensor, flag: number): void {
  * Chooses a token on the GPU, without sorting and without a readback: penalties, thresholds by radix selection, then a Gumbel-max draw.
  * One seed gives one sequence of draws on one device. Where every logit is NaN or -infinity it is token 0.
  * @param logits f32 [1, V]
+ * @param into i32 [1] that receives the token; a new tensor unless given
  * @returns i32 [1]
  */
-export function sampleToken(logits: Tensor, state: SamplingState): Tensor {
-  return logits.device.tidy(() => sampleWithDetails(logits, state).token);
+export function sampleToken(logits: Tensor, state: SamplingState, into?: Tensor): Tensor {
+  return logits.device.tidy(() => sampleWithDetails(logits, state, into).token);
 }
 
 /** As `sampleToken`, with what the draw was made from. */
-export function sampleWithDetails(logits: Tensor, state: SamplingState): SamplingDetails {
+export function sampleWithDetails(logits: Tensor, state: SamplingState, into?: Tensor): SamplingDetails {
   const { options, history } = state;
   checkOperands(logits, state);
+  if (into !== undefined) {
+    expectDtype('sample', 'the token', into, 'i32');
+    expectShape('sample', 'the token', into, [1]);
+  }
   const { device } = logits;
   const count = logits.dim(1);
   const quads = Math.ceil(count / 4);
   const workgroups = [Math.ceil(count / SEARCHED)];
   const details = {
-    token: device.tensor([1], 'i32'),
+    token: into ?? device.tensor([1], 'i32'),
     keys: device.tensor([quads * 4], 'u32'),
     threshold: device.tensor([1], 'u32'),
   };

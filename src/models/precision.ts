@@ -6,8 +6,8 @@ export const DTYPES = ['bfloat16', 'float16', 'float32'] as const;
 export type DtypeName = (typeof DTYPES)[number];
 
 /**
- * What is stored in which dtype. Weights stay as the file has them and every sum is f32 in all modes; the residual stream, norms, softmax
- * and recurrent states are f32 throughout.
+ * What is stored in which dtype. Weights stay as the file has them (VGGT rounds f32 ones to the operands' dtype) and every sum is f32 in all modes; the
+ * residual stream, norms, softmax and recurrent states are f32 throughout.
  */
 export interface Precision {
   /** Operands of matrix products: norm outputs, attention operands and results. */

@@ -1,11 +1,16 @@
 import type { Checkpoint, TensorEntry } from '../io/safetensors.ts';
+import { narrow } from '../kernels/elementwise.ts';
 import type { Device } from '../tensor/device.ts';
+import { Tensor } from '../tensor/tensor.ts';
 
-/** A tensor's bytes to be copied unchanged into a GPU buffer. */
+/** A tensor's bytes to be copied into a GPU buffer. */
 export interface RawCopy {
   readonly entry: TensorEntry;
-  readonly buffer: GPUBuffer;
+  readonly target: Tensor;
+  /** First byte of the buffer that the tensor fills. */
   readonly offset: number;
+  /** The tensor is f32 and its target f16: element `index` of `unfit` says afterwards whether a value was too large (kernels/elementwise.ts). */
+  readonly narrowed?: { readonly unfit: Tensor; readonly index: number };
 }
 
 /** Bytes of one staging buffer, and how many are in flight: together the host memory that loading takes. */
@@ -25,8 +30,30 @@ function* chunksOf(copies: readonly RawCopy[]): Generator<Chunk> {
   }
 }
 
+/** Records a chunk's way from staging memory to its place, by way of `scratch` if it is narrowed. */
+function place(device: Device, staging: GPUBuffer, chunk: Chunk, scratch: Tensor | undefined): void {
+  const gpu = device.opened.device;
+  const { narrowed, target, offset, start, length } = chunk;
+  const copied = (buffer: GPUBuffer, at: number) => {
+    const encoder = gpu.createCommandEncoder();
+    encoder.copyBufferToBuffer(staging, 0, buffer, at, length);
+    gpu.queue.submit([encoder.finish()]);
+  };
+  if (narrowed === undefined || scratch === undefined) {
+    copied(target.storage.buffer, offset + start);
+    return;
+  }
+  copied(scratch.storage.buffer, 0);
+  const [source, result] = [
+    new Tensor(device, scratch.storage, [length / 4], 'f32'),
+    new Tensor(device, target.storage, [length / 4], 'f16', offset + start / 2),
+  ];
+  narrow(source, result, narrowed.unfit, narrowed.index);
+  device.stream.flush();
+}
+
 /**
- * Streams tensors from the checkpoint's files to the GPU: each chunk is read from the file straight into mapped staging memory and copied from
+ * Streams tensors from the checkpoint's files to the GPU: each chunk is read from the file straight into mapped staging memory and copied (or narrowed) from
  * there, while the next ones are read. @throws InputError when a file ends early
  */
 export async function uploadRaw(
@@ -45,6 +72,7 @@ export async function uploadRaw(
 
   const worker = async (): Promise<void> => {
     let staging: GPUBuffer | undefined;
+    let scratch: Tensor | undefined;
     try {
       for (const chunk of chunks) {
         if (staging === undefined) {
@@ -54,14 +82,14 @@ export async function uploadRaw(
         }
         await checkpoint.read(chunk.entry, new Uint8Array(staging.getMappedRange(0, chunk.length)), chunk.start);
         staging.unmap();
-        const encoder = gpu.createCommandEncoder();
-        encoder.copyBufferToBuffer(staging, 0, chunk.buffer, chunk.offset + chunk.start, chunk.length);
-        gpu.queue.submit([encoder.finish()]);
+        if (chunk.narrowed !== undefined) scratch ??= device.persistent([largest / 4], 'f32');
+        place(device, staging, chunk, scratch);
         onChunk(chunk.length);
       }
       await gpu.queue.onSubmittedWorkDone();
     } finally {
       staging?.destroy();
+      if (scratch !== undefined) device.destroyTensor(scratch);
     }
   };
   // A worker that fails ends the others' iteration too; they finish their chunk before the caller may free the buffers.

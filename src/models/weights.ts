@@ -9,9 +9,11 @@ import {
 import type { Device } from '../tensor/device.ts';
 import { DTYPE_BYTES, type Dtype, elementCount } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { NarrowMatrix } from './narrow_matrix.ts';
+import type { Precision } from './precision.ts';
 import { type RawCopy, uploadRaw } from './upload.ts';
 
-/** Bytes read so far and in all. */
+/** Bytes read so far and in all; a tensor that has to be read twice counts once. */
 export type LoadProgress = (loaded: number, total: number) => void;
 
 const GPU_DTYPE: Partial<Record<SafetensorsDtype, Dtype>> = { F32: 'f32', F16: 'f16', BF16: 'bf16' };
@@ -29,9 +31,15 @@ interface Converted {
   readonly accept: (values: Float32Array, first: number) => void;
 }
 
+interface Narrowed {
+  readonly entry: TensorEntry;
+  readonly target: NarrowMatrix;
+}
+
 /** What the scopes of one checkpoint share: everything declared but not yet read. */
 interface Plan {
   readonly raw: RawCopy[];
+  readonly narrow: Narrowed[];
   readonly converted: Converted[];
   readonly tensors: Tensor[];
 }
@@ -39,19 +47,29 @@ interface Plan {
 /**
  * The weights of a checkpoint by name. Modules declare what they need with its shape, which checks the header at once and allocates GPU
  * memory; `load` then reads everything declared, straight into staging memory. Tensors that nobody declared are never read.
- * Matrices keep the dtype of the file; vectors (norm weights, biases) are widened to f32, which costs a few KB and spares every kernel a case.
+ * Matrices keep the dtype of the file (but see `forOperands`); vectors (norm weights, biases) are widened to f32, which costs a few KB and spares every
+ * kernel a case.
  */
 export class Weights {
   constructor(
     readonly device: Device,
     readonly checkpoint: Checkpoint,
     readonly prefix = '',
-    readonly plan: Plan = { raw: [], converted: [], tensors: [] },
+    readonly plan: Plan = { raw: [], narrow: [], converted: [], tensors: [] },
+    readonly operand: Precision['operand'] = 'f32',
   ) {}
 
   /** The same weights seen from inside a module: names are relative to `prefix.`. */
   at(prefix: string): Weights {
-    return new Weights(this.device, this.checkpoint, `${this.prefix}${prefix}.`, this.plan);
+    return new Weights(this.device, this.checkpoint, `${this.prefix}${prefix}.`, this.plan, this.operand);
+  }
+
+  /**
+   * The same weights for products with f16 operands: a matrix stored as f32 is rounded to f16 while it loads, which halves its memory, unless a value of it
+   * is beyond f16's range. For f32 operands nothing changes.
+   */
+  forOperands(operand: Precision['operand']): Weights {
+    return new Weights(this.device, this.checkpoint, this.prefix, this.plan, operand);
   }
 
   has(name: string): boolean {
@@ -65,7 +83,14 @@ export class Weights {
 
   /** A matrix in the dtype of the file (f32, f16, bf16; f64 is converted to f32). @throws InputError when missing, of another shape or not floating */
   matrix(name: string, shape: readonly number[]): Tensor {
-    return this.stack([name], shape);
+    const entry = this.#entry(name, shape);
+    if (this.operand === 'f32' || entry.dtype !== 'F32' || elementCount(shape) % 2 !== 0)
+      return this.stack([name], shape);
+    const { device } = this;
+    const target = new NarrowMatrix(device, device.persistent(shape, 'f16').storage, shape, 'f16');
+    this.plan.tensors.push(target);
+    this.plan.narrow.push({ entry, target });
+    return target;
   }
 
   /**
@@ -85,7 +110,7 @@ export class Weights {
     let start = 0;
     for (const entry of entries) {
       const offset = target.offset + start * DTYPE_BYTES[dtype];
-      if (raw) this.plan.raw.push({ entry, buffer: target.storage.buffer, offset });
+      if (raw) this.plan.raw.push({ entry, target, offset });
       else
         this.plan.converted.push({ entry, accept: (values, first) => this.#write(target, offset + 4 * first, values) });
       start += elementCount(entry.shape);
@@ -140,12 +165,15 @@ export class Weights {
 
   /** Bytes declared and not yet read. */
   get pendingBytes(): number {
-    return [...this.plan.raw, ...this.plan.converted].reduce((sum, { entry }) => sum + entry.byteLength, 0);
+    return [...this.plan.raw, ...this.plan.narrow, ...this.plan.converted].reduce(
+      (sum, { entry }) => sum + entry.byteLength,
+      0,
+    );
   }
 
   /** Reads everything declared since the last call. Host memory stays bounded by a few staging chunks. @throws InputError, DeviceError */
   async load(onProgress?: LoadProgress): Promise<void> {
-    const { raw, converted } = this.plan;
+    const { raw, narrow, converted } = this.plan;
     const total = this.pendingBytes;
     let loaded = 0;
     const advance = (bytes: number) => {
@@ -153,8 +181,34 @@ export class Weights {
       onProgress?.(loaded, total);
     };
     await this.#loadConverted(converted.splice(0), advance);
-    await uploadRaw(this.device, this.checkpoint, raw.splice(0), advance);
+    await this.#loadRaw(raw.splice(0), narrow.splice(0), advance);
     await this.device.finish();
+  }
+
+  /** Reads what goes to the GPU as it is or is narrowed there, and once more what cannot be narrowed. */
+  async #loadRaw(
+    raw: readonly RawCopy[],
+    narrow: readonly Narrowed[],
+    onChunk: (bytes: number) => void,
+  ): Promise<void> {
+    const { device, checkpoint } = this;
+    if (narrow.length === 0) return uploadRaw(device, checkpoint, raw, onChunk);
+    const unfit = device.upload(new Uint32Array(narrow.length), [narrow.length], 'u32', true);
+    try {
+      const narrowed = narrow.map((copy, index) => ({ ...copy, offset: 0, narrowed: { unfit, index } }));
+      await uploadRaw(device, checkpoint, [...raw, ...narrowed], onChunk);
+      const isUnfit = await device.readInt32(unfit);
+      const wide = narrow.filter((_, index) => isUnfit[index] !== 0);
+      for (const { target } of wide) target.widen();
+      await uploadRaw(
+        device,
+        checkpoint,
+        wide.map((copy) => ({ ...copy, offset: 0 })),
+        () => undefined,
+      );
+    } finally {
+      device.destroyTensor(unfit);
+    }
   }
 
   /** Reads tensors piece by piece through the CPU. */

@@ -47,6 +47,16 @@ export function depthOf({ predictions }: Scene, frame: number): Float32Array {
   return predictions.depth!.subarray(frame * plane, (frame + 1) * plane);
 }
 
+/** The depth map of a frame, [height, width]; 0 where there is no picture. */
+export function shownDepth(scene: Scene, frame: number): Float32Array {
+  const depth = depthOf(scene, frame);
+  const result = new Float32Array(depth.length);
+  forEachShownPixel(scene.frames[frame]!, (pixel) => {
+    result[pixel] = depth[pixel]!;
+  });
+  return result;
+}
+
 /** The depth of a frame as whole multiples of the scale; 0 where there is no picture, or no depth that could be written. */
 export function depthIntegers(scene: Scene, frame: number, { scale }: DepthRange): Uint16Array {
   const depth = depthOf(scene, frame);

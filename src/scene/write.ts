@@ -6,7 +6,7 @@ import { grey16Png, rgbPng } from '../io/png.ts';
 import { camerasJson } from './cameras_json.ts';
 import { buildCloud, type Cloud, type CloudOptions, thinned } from './cloud.ts';
 import { colmapModel } from './colmap.ts';
-import { type DepthRange, depthColours, depthIntegers, depthOf, depthRange } from './depth_pictures.ts';
+import { type DepthRange, depthColours, depthIntegers, depthRange, shownDepth } from './depth_pictures.ts';
 import { frustumDepth } from './frustum.ts';
 import { writeGlb } from './glb.ts';
 import { writePly } from './ply.ts';
@@ -75,7 +75,7 @@ async function writeDepth(
   begin('depth');
   await writeFrames(folder, 'depth', scene, (frame) => grey16Png(depthIntegers(scene, frame, range), width, height));
   for (const frame of scene.frames.keys()) {
-    const bytes = npyBytes(depthOf(scene, frame), [height, width]);
+    const bytes = npyBytes(shownDepth(scene, frame), [height, width]);
     await writeFile(join(folder, 'depth', `${frameName(frame)}.npy`), bytes);
   }
   begin('depth_color');

@@ -93,7 +93,7 @@ test('bench tune stores what it finds, and a store that makes no sense is told o
   const name = 'matmul/matvec narrow';
   const { code, stdout } = await runCli(['bench', 'tune', name, '--seconds', '0.01'], { env });
   expect(code).toBe(0);
-  expect(stdout).toMatch(/^matmul\/matvec narrow +SLOTS 4, THREADS 128 +[\d.]+ [mµ]s$/m);
+  expect(stdout).toMatch(/^matmul\/matvec narrow +SLOTS 4, THREADS 128, LOADS 16 +[\d.]+ [mµ]s$/m);
   const { version, adapters } = JSON.parse(readFileSync(store, 'utf8')) as { version: number; adapters: object };
   expect({ version, adapters: Object.values(adapters).map((tiles) => Object.keys(tiles)) }).toEqual({
     version: 1,

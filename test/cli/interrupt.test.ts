@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process';
-import { readFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
-import { runCli, TINY, temporaryFolder } from './run.ts';
+import { IMAGES, runCli, TINY, temporaryFolder, VGGT } from './run.ts';
 
 const folder = temporaryFolder();
 /** A prompt after which the tiny checkpoint goes on for thousands of tokens. */
@@ -31,6 +31,26 @@ test('Ctrl-C keeps what was produced', async () => {
   expect(result.finish_reason).toBe('interrupted');
   expect(stdout).toBe(`${result.response}\n`);
   expect((result.generated_ids as number[]).length).toBeLessThan(1000);
+});
+
+test.each([
+  ['while it computes', '\nloading '],
+  ['while it writes', '\ndepth: '],
+])('Ctrl-C %s ends vggt and leaves nothing', async (name, line) => {
+  const parent = join(folder, name);
+  await mkdir(parent);
+  const images = Array.from({ length: 8 }, () => join(IMAGES, 'sofas.jpg'));
+  const args = ['vggt', '--model-path', VGGT, '--image', ...images, '--output-dir', join(parent, 'scene')];
+  let sent = false;
+  const { code, stdout, stderr } = await runCli(args, {
+    onProgress: (child, text) => {
+      if (sent || !text.includes(line)) return;
+      child.kill('SIGINT');
+      sent = true;
+    },
+  });
+  expect({ sent, code, stdout }, stderr).toEqual({ sent: true, code: 130, stdout: '' });
+  expect(await readdir(parent)).toEqual([]);
 });
 
 test('a reader that goes away ends generation without an error', async () => {

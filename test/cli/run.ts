@@ -28,12 +28,14 @@ export interface RunOptions {
   readonly env?: Record<string, string>;
   /** Called with the process and what it has printed so far, at each piece of output. */
   readonly onOutput?: (child: ChildProcess, stdout: string) => void;
+  /** The same for what it has printed on standard error. */
+  readonly onProgress?: (child: ChildProcess, stderr: string) => void;
 }
 
 /** Runs the command line as a user does. */
 export function runCli(
   args: readonly string[],
-  { stdin = '', env = {}, onOutput }: RunOptions = {},
+  { stdin = '', env = {}, onOutput, onProgress }: RunOptions = {},
 ): Promise<Finished> {
   const child = spawn(process.execPath, [join(ROOT, 'bin/spatialstack.mjs'), ...args], {
     cwd: ROOT,
@@ -47,6 +49,7 @@ export function runCli(
   });
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr += text;
+    onProgress?.(child, stderr);
   });
   child.stdin.on('error', () => undefined);
   child.stdin.end(stdin);

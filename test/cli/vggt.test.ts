@@ -139,7 +139,9 @@ test('pictures of all kinds in one set: sizes, portrait, alpha, EXIF rotation, 1
   expect(at(transparent!, 35, 35)).toBe(255);
   expect(at(deep!, 60, 35) - at(deep!, 10, 35)).toBeGreaterThan(150);
   for (const x of [5, 30, 60]) expect(Math.abs(at(deep!, x, 35) - at(grey!, x, 35))).toBeLessThanOrEqual(1);
-  // Only what shows pictures becomes points.
+  // Beside the pictures depth is 0; only what shows pictures becomes points.
+  const depth = await npy(join(output, 'depth/000.npy'));
+  expect(depth.every((value, i) => value > 0 === (i % 70 >= 14 && i % 70 < 56))).toBe(true);
   const ply = (await readFile(join(output, 'points.ply'))).subarray(0, 400).toString('latin1');
   expect(ply).toContain(`element vertex ${42 * 70 + 3 * 70 * 42 + 70 * 28}\n`);
 });
@@ -152,6 +154,20 @@ test('one picture, and more pictures than the limit', async () => {
   expect(three.code).toBe(0);
   expect(three.stderr).toContain('taking 2 of 5 pictures, evenly spread (--max-num-frames 2)\n');
   expect((await camerasOf(three.output)).frames.map(({ name }) => name)).toEqual(['sofas.jpg', 'sofas.jpg']);
+});
+
+test('frames of a video', async () => {
+  const { code, output } = await vggt([
+    '--video',
+    join(IMAGES, '../video/clip.mp4'),
+    '--max-num-frames',
+    '2',
+    '--quiet',
+  ]);
+  expect(code).toBe(0);
+  expect((await readdir(output)).sort()).toEqual(ALL);
+  const { frames } = await camerasOf(output);
+  expect(frames.map(({ name }) => name)).toEqual(['clip.mp4 frame 0', 'clip.mp4 frame 19']);
 });
 
 test('an output folder that exists is refused, and with --force only results are replaced', async () => {

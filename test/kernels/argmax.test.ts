@@ -53,6 +53,7 @@ describe('argmax', () => {
 
   it('refuses other dtypes and empty rows', () => {
     expect(() => argmax(device().tensor([2, 4], 'i32'))).toThrow(KernelError);
+    expect(() => argmax(device().tensor([2, 4]), device().tensor([1], 'i32'))).toThrow(/the result is \[1\] i32/);
     expect(() => argmax(device().tensor([2, 0], 'f32'))).toThrow('argmax: f32 [2,0]');
   });
 });

@@ -1,10 +1,14 @@
 import { describe, expect, it } from 'vitest';
-import { causalConv1d } from '../../src/kernels/causal_conv1d.ts';
+import { causalConv1d, convolvedLinear } from '../../src/kernels/causal_conv1d.ts';
 import { KernelError } from '../../src/tensor/errors.ts';
-import { maxAbsDifference } from '../compare.ts';
+import type { Feature } from '../../src/tensor/gpu.ts';
+import { maxAbsDifference, relativeL2 } from '../compare.ts';
 import { useDevice } from '../device.ts';
 import { Random } from '../random.ts';
 import { causalConv1dReference } from '../reference/causal_conv1d.ts';
+import { linearReference } from '../reference/matmul.ts';
+import { rmsNorm } from '../reference/rms_norm.ts';
+import { type FloatDtype, quantise, readValues, uploadAs } from '../tensors.ts';
 
 const device = useDevice();
 
@@ -107,4 +111,52 @@ describe('causalConv1d', () => {
     expect(() => causalConv1d(tensor(3, 10), view, tensor(8, 4), tensor(8, 4))).toThrow(/causal_conv1d: columns 2..10/);
     expect(() => causalConv1d(tensor(3, 10), view, tensor(8, 9), tensor(8, 8))).toThrow(KernelError);
   });
+});
+
+describe.each([undefined, ['subgroups', 'immediates']] as const)('convolvedLinear, without %s', (disable) => {
+  const own = useDevice(disable as readonly Feature[] | undefined);
+
+  it.each([
+    [40, 24, 24, 4, 'bf16'],
+    [264, 71, 37, 4, 'bf16'],
+    [72, 50, 3, 2, 'f32'],
+    [64, 40, 31, 8, 'f16'],
+    [40, 24, 16, 1, 'f16'],
+    [12, 24, 16, 4, 'f32'],
+  ] as [number, number, number, number, FloatDtype][])(
+    'carries its state over several tokens and single ones: K=%i, N=%i, C=%i, %i taps, %s',
+    async (k, n, channels, taps, dtype) => {
+      const random = new Random(k + n);
+      const w = quantise(random.normal(n * k), dtype);
+      const [weight, norm] = [random.normal(channels * taps), random.normal(k)];
+      let history = random.normal(channels * (taps - 1));
+      const state = uploadAs(own(), history, [channels, taps - 1]);
+      const [wt, wc, wn] = [
+        uploadAs(own(), w, [n, k], dtype),
+        uploadAs(own(), weight, [channels, taps]),
+        uploadAs(own(), norm, [k]),
+      ];
+      for (const tokens of [1, 1, 3, 1, 1]) {
+        const x = random.normal(tokens * k, 3);
+        const normed = Float32Array.from(rmsNorm(x, norm, 1e-6, 1));
+        const product = linearReference(normed, w, [tokens, n, k]);
+        const columns = Float32Array.from(product.filter((_, i) => i % n < channels));
+        const expected = causalConv1dReference(columns, weight, history, { tokens, channels, kernelSize: taps });
+        history = Float32Array.from(expected.state);
+        const { projected, y } = convolvedLinear(
+          uploadAs(own(), x, [tokens, k]),
+          wt,
+          { weight: wn, eps: 1e-6, weightOffset: 1, dtype: 'f32' },
+          { weight: wc, state },
+        );
+        expect(y.shape).toEqual([tokens, channels]);
+        expect(relativeL2(await readValues(y), expected.y)).toBeLessThan(3e-6);
+        const rest = (values: ArrayLike<number>) => Array.from(values).filter((_, i) => i % n >= channels);
+        if (channels < n) {
+          expect(relativeL2(rest(await readValues(projected)), rest(product))).toBeLessThan(2e-6);
+        }
+        if (taps > 1) expect(relativeL2(await readValues(state), history)).toBeLessThan(2e-6);
+      }
+    },
+  );
 });

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { add, addScaled, blend, convert, sigmoidGate, siluMul } from '../../src/kernels/elementwise.ts';
+import { add, addScaled, blend, convert, narrow, sigmoidGate, siluMul } from '../../src/kernels/elementwise.ts';
 import { heads } from '../../src/kernels/heads.ts';
 import type { Tensor } from '../../src/tensor/tensor.ts';
 import { maxAbsDifference, relativeL2 } from '../compare.ts';
@@ -105,7 +105,38 @@ describe('elementwise', () => {
     }
   });
 
+  it('narrows to the nearest f16, and tells which tensors have values beyond it', async () => {
+    const bits = (...words: number[]) => new Float32Array(Uint32Array.from(words).buffer);
+    const largest = [65504, -65519.996, 65519.996];
+    const ties = [1 + 2 ** -11, 1 + 3 * 2 ** -11, 2049, 2051, 2 ** -25, 3 * 2 ** -25, 2 ** -14 - 2 ** -25];
+    const small = [2 ** -24, 2 ** -14, 2 ** -14 - 2 ** -24, 1.5 * 2 ** -25, 1.01 * 2 ** -25, 2 ** -26, 1e-40, -1e-9];
+    const scattered = random.normal(4001).map((value, i) => value * 2 ** ((i % 50) - 35));
+    const fitting = Float32Array.from([...largest, ...ties, ...small, 0, -0, ...scattered, 1]);
+    const tensors = [
+      fitting,
+      Float32Array.of(1, 65520),
+      Float32Array.of(2, 3),
+      Float32Array.of(-1e20, 0),
+      bits(0x7fc00000, 0),
+      Float32Array.of(Number.NEGATIVE_INFINITY, 4),
+    ];
+    expect(fitting.length % 2).toBe(0);
+    const unfit = device().upload(new Uint32Array(tensors.length), [tensors.length], 'u32');
+    for (const [index, values] of tensors.entries()) {
+      const y = device().tensor([values.length], 'f16');
+      narrow(f32(values, values.length), y, unfit, index);
+      if (index > 0) continue;
+      const found = await readValues(y);
+      expect([...found]).toEqual(Array.from(values, reference.nearestHalf));
+      expect([...found]).toEqual([...quantise(values, 'f16')]);
+    }
+    expect([...(await device().readInt32(unfit))]).toEqual([0, 1, 0, 1, 1, 1]);
+  });
+
   it('refuses wrong operands', () => {
+    const unfit = device().tensor([1], 'u32');
+    expect(() => narrow(device().tensor([4]), device().tensor([2], 'f16'), unfit, 0)).toThrow('narrow: x [4] f32');
+    expect(() => narrow(device().tensor([4]), device().tensor([4], 'f16'), unfit, 1)).toThrow('element 1 of [1] u32');
     expect(() => add(device().tensor([2, 3]), device().tensor([3, 2]))).toThrow('b is [3,2] f32; expected [2,3]');
     expect(() => convert(device().tensor([2, 3]), 'f16')).toThrow(
       'convert: an f16 result needs an even last dimension; got 3',

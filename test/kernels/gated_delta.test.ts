@@ -121,37 +121,52 @@ describe('the choice of a form', () => {
   });
 });
 
-it.each([...shapes, { keyHeads: 2, valueHeads: 2, keyDim: 24, valueDim: 200 }])(
-  'gated delta rule and norm, token by token: %o',
-  async (shape) => {
-    const { keyHeads, valueHeads, keyDim, valueDim } = shape;
-    const random = new Random(keyDim);
-    const stride = valueHeads * valueDim + 2 * valueHeads;
-    const [A_log, dt_bias, weight] = [random.normal(valueHeads), random.normal(valueHeads), random.normal(valueDim)];
-    const initial = random.normal(valueHeads * keyDim * valueDim);
-    const expectedState = Float64Array.from(initial);
-    const state = uploadAs(device(), initial, [valueHeads, keyDim, valueDim]);
-    for (const dtype of ['f32', 'f32', 'f16'] as const) {
-      const y = random.normal(2 * keyHeads * keyDim + valueHeads * valueDim);
-      const row = random.normal(stride); // z | b | a
-      const [b, a] = [row.subarray(stride - 2 * valueHeads, stride - valueHeads), row.subarray(stride - valueHeads)];
-      const o = gatedDeltaReference(y, b, a, A_log, dt_bias, expectedState, shape);
-      const expected = gatedRmsNormReference(o, weight, row.subarray(0, valueHeads * valueDim), 1e-6);
-      const out = gatedDeltaNorm(
-        uploadAs(device(), y, [1, y.length]),
-        { tensor: uploadAs(device(), row, [1, stride]), b: stride - 2 * valueHeads, a: stride - valueHeads },
-        uploadAs(device(), A_log, [valueHeads]),
-        uploadAs(device(), dt_bias, [valueHeads]),
-        state,
-        shape,
-        { weight: uploadAs(device(), weight, [valueDim]), z: 0, eps: 1e-6, dtype },
-      );
-      expect(out.shape).toEqual([1, valueHeads * valueDim]);
-      expect(relativeL2(await readValues(out), expected)).toBeLessThan(dtype === 'f32' ? 3e-6 : 1e-3);
-      expect(relativeL2(await readValues(state), expectedState)).toBeLessThan(3e-6);
+it.each([
+  ...shapes,
+  { keyHeads: 2, valueHeads: 2, keyDim: 24, valueDim: 200 },
+  { keyHeads: 1, valueHeads: 2, keyDim: 20, valueDim: 16 },
+  { keyHeads: 1, valueHeads: 1, keyDim: 10, valueDim: 12 },
+])('gated delta rule and norm, token by token: %o', async (shape) => {
+  const { keyHeads, valueHeads, keyDim, valueDim } = shape;
+  const random = new Random(keyDim);
+  const stride = valueHeads * valueDim + 2 * valueHeads;
+  const [A_log, dt_bias, weight] = [random.normal(valueHeads), random.normal(valueHeads), random.normal(valueDim)];
+  const initial = random.normal(valueHeads * keyDim * valueDim);
+  const expectedState = Float64Array.from(initial);
+  const state = uploadAs(device(), initial, [valueHeads, keyDim, valueDim]);
+  for (const [dtype, tile] of [['f32'], ['f16'], ['f32', { ROWS: 4 }]] as const) {
+    if (tile !== undefined) device().tuning.set('gated_delta/step', tile);
+    const y = random.normal(2 * keyHeads * keyDim + valueHeads * valueDim);
+    const row = random.normal(stride); // z | b | a
+    const [b, a] = [row.subarray(stride - 2 * valueHeads, stride - valueHeads), row.subarray(stride - valueHeads)];
+    const o = gatedDeltaReference(y, b, a, A_log, dt_bias, expectedState, shape);
+    const expected = gatedRmsNormReference(o, weight, row.subarray(0, valueHeads * valueDim), 1e-6);
+    const { normed, groups } = gatedDeltaNorm(
+      uploadAs(device(), y, [1, y.length]),
+      { tensor: uploadAs(device(), row, [1, stride]), b: stride - 2 * valueHeads, a: stride - valueHeads },
+      uploadAs(device(), A_log, [valueHeads]),
+      uploadAs(device(), dt_bias, [valueHeads]),
+      state,
+      shape,
+      { weight: uploadAs(device(), weight, [valueDim]), z: 0, eps: 1e-6, dtype },
+    );
+    expect(normed.shape).toEqual([1, valueHeads * valueDim]);
+    const values = await readValues(normed);
+    if (groups === undefined) {
+      expect(valueDim % 8).not.toBe(0);
+    } else {
+      const squares = await readValues(groups.squares);
+      const factors = Array.from({ length: valueHeads }, (_, h) => {
+        const sum = squares.subarray(4 * h, 4 * h + 4).reduce((total, part) => total + part, 0);
+        return 1 / Math.sqrt(sum / groups.size + groups.eps);
+      });
+      for (let i = 0; i < values.length; i++) values[i]! *= factors[Math.floor(i / valueDim)]!;
     }
-  },
-);
+    expect(relativeL2(values, expected)).toBeLessThan(normed.dtype === 'f32' ? 3e-6 : 1e-3);
+    expect(relativeL2(await readValues(state), expectedState)).toBeLessThan(3e-6);
+    device().tuning.clear();
+  }
+});
 
 it('refuses operands that do not fit', () => {
   const shape = shapes[0]!;

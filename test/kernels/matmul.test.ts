@@ -123,6 +123,61 @@ describe.each([undefined, ['subgroups', 'immediates']] as const)(
   },
 );
 
+describe.each([undefined, ['subgroups', 'immediates']] as const)('the rest of a norm, without %s', (disable) => {
+  const own = useDevice(disable as readonly Feature[] | undefined);
+
+  it.each([
+    [37, 40, 8],
+    [64, 264, 24],
+    [10, 1024, 128],
+  ])('1 x %d x %d in groups of %d', async (n, k, size) => {
+    const random = new Random(n + k);
+    const [x, w, residual] = [random.normal(k), quantise(random.normal(n * k), 'bf16'), random.normal(n)];
+    const squares = random.normal((4 * k) / size).map((value) => value * value);
+    const normed = x.map((value, i) => {
+      const parts = squares.subarray(4 * Math.floor(i / size), 4 * Math.floor(i / size) + 4);
+      return value / Math.sqrt(parts.reduce((sum, part) => sum + part, 0) / size + 1e-6);
+    });
+    const out = linear(uploadAs(own(), x, [1, k]), uploadAs(own(), w, [n, k], 'bf16'), {
+      groups: { squares: uploadAs(own(), squares, [k / size, 4]), size, eps: 1e-6 },
+      residual: uploadAs(own(), residual, [1, n]),
+    });
+    expect(relativeL2(await readValues(out), linearReference(normed, w, [1, n, k], { residual }))).toBeLessThan(2e-6);
+  });
+
+  it('is refused where it does not fit', () => {
+    const [weight, groups] = [own().tensor([4, 16]), { squares: own().tensor([2, 4]), size: 8, eps: 1e-6 }];
+    expect(() => linear(own().tensor([2, 16]), weight, { groups })).toThrow(/need matvec and one row/);
+    expect(() => linear(own().tensor([1, 16]), weight, { groups: { ...groups, size: 4 } })).toThrow(/groups of 4/);
+    const conv = { weight: own().tensor([4, 2]), state: own().tensor([4, 2]) };
+    expect(() => linear(own().tensor([1, 16]), weight, { conv })).toThrow(/state \[4,2\] of a convolution/);
+    const fitting = { ...conv, state: own().tensor([4, 1]) };
+    expect(() => linear(own().tensor([1, 16]), weight, { conv: fitting, scale: 2 })).toThrow(/or an epilogue/);
+  });
+});
+
+it.each([
+  { SLOTS: 2, THREADS: 32, LOADS: 20 },
+  { SLOTS: 4, THREADS: 64, LOADS: 20 },
+  { SLOTS: 2, THREADS: 128, LOADS: 8 },
+])('keeps several pieces of a row in flight: %o', async (tile) => {
+  for (const [name, n] of [
+    ['wide', 8194],
+    ['narrow', 71],
+  ] as const) {
+    device().tuning.set(`matmul/matvec ${name}`, tile);
+    for (const k of name === 'wide' ? [72] : [8, 1024, 2568]) {
+      const random = new Random(k);
+      const [x, w, weight] = [random.normal(k), quantise(random.normal(n * k), 'bf16'), random.normal(k)];
+      const normed = Float32Array.from(rmsNormReference(x, weight, 1e-6, 1));
+      const norm = { weight: uploadAs(device(), weight, [k]), eps: 1e-6, weightOffset: 1, dtype: 'f32' } as const;
+      const out = linear(uploadAs(device(), x, [1, k]), uploadAs(device(), w, [n, k], 'bf16'), { norm });
+      expect(relativeL2(await readValues(out), linearReference(normed, w, [1, n, k]))).toBeLessThan(2e-6);
+    }
+  }
+  device().tuning.clear();
+});
+
 it('saturates an f16 result instead of overflowing', async () => {
   const x = uploadAs(device(), new Float32Array(8).fill(300), [1, 8]);
   const w = uploadAs(device(), new Float32Array(16).fill(300), [2, 8]);

@@ -1,10 +1,12 @@
 import { truncate } from 'node:fs/promises';
+import { Float16Array } from '@petamoriken/float16';
 import { describe, expect, it } from 'vitest';
 import { InputError } from '../../src/io/errors.ts';
 import { Checkpoint } from '../../src/io/safetensors.ts';
 import type { TensorToWrite } from '../../src/io/safetensors_write.ts';
 import { Weights } from '../../src/models/weights.ts';
 import { useDevice } from '../device.ts';
+import { quantise, readValues } from '../tensors.ts';
 import { CheckpointFolder, tensor } from './checkpoints.ts';
 
 const device = useDevice();
@@ -92,6 +94,58 @@ describe('matrices', () => {
       expect(Buffer.compare(await device().readBytes(raw), many.raw.data)).toBe(0);
       const converted = await device().readFloat32(wide);
       expect(converted.every((value, i) => value === values[i])).toBe(true);
+    });
+  });
+});
+
+describe('matrices for f16 operands', () => {
+  it('of F32 are rounded to f16, and keep f32 where a value is too large for it; others stay as they are', async () => {
+    const near = [0.1, -2.0001, 1e-6, 65504, 3, 4];
+    const tensors = {
+      near: tensor('F32', [2, 3], near.map(Math.fround)),
+      far: tensor('F32', [2, 2], [1, Math.fround(1e-3), 3, -70000]),
+      odd: tensor('F32', [1, 3], [1, 2, 3]),
+      brain: tensor('BF16', [2, 2], count(4)),
+      vector: tensor(
+        'F32',
+        [4],
+        count(4).map((i) => Math.fround(i / 10)),
+      ),
+    };
+    const before = device().memory.allocated;
+    await withWeights(tensors, async (weights) => {
+      const scope = weights.forOperands('f16');
+      const shapes = { near: [2, 3], far: [2, 2], odd: [1, 3], brain: [2, 2] };
+      const matrices = Object.entries(shapes).map(([name, shape]) => scope.matrix(name, shape));
+      const vector = scope.vector('vector', [4]);
+      const exact = weights.matrix('near', [2, 3]);
+      const seen: number[] = [];
+      const total = weights.pendingBytes;
+      await weights.load((loaded) => seen.push(loaded));
+      expect(seen.at(-1)).toBe(total);
+      const [narrow, far, odd, brain] = matrices;
+      expect(matrices.map(({ dtype }) => dtype)).toEqual(['f16', 'f32', 'f32', 'bf16']);
+      expect([...(await readValues(narrow!))]).toEqual([...quantise(Float32Array.from(near), 'f16')]);
+      expect(await device().readBytes(far!)).toEqual(tensors.far.data);
+      expect([...(await device().readFloat32(odd!))]).toEqual([1, 2, 3]);
+      expect(await device().readBytes(brain!)).toEqual(tensors.brain.data);
+      expect(vector.dtype).toBe('f32');
+      expect(await device().readBytes(exact)).toEqual(tensors.near.data);
+    });
+    expect(device().memory.allocated).toBe(before);
+  });
+
+  it('larger than a chunk are whole', async () => {
+    const [rows, width] = [5 * 1024, 2048]; // 40 MiB as F32
+    const table = Float32Array.from({ length: 4001 }, (_, i) => (i - 2000) / 17);
+    const values = Float32Array.from({ length: rows * width }, (_, i) => table[(i * 7919) % 4001]!);
+    const m = { dtype: 'F32', shape: [rows, width], data: new Uint8Array(values.buffer) } as const;
+    await withWeights({ m }, async (weights) => {
+      const matrix = weights.forOperands('f16').matrix('m', [rows, width]);
+      await weights.load();
+      const words = new Uint16Array((await device().readBytes(matrix)).buffer);
+      const expected = new Uint16Array(Float16Array.from(table).buffer);
+      expect(words.every((word, i) => word === expected[(i * 7919) % 4001])).toBe(true);
     });
   });
 });

@@ -1,8 +1,8 @@
 /** Plain [T, heads, dim] operands of the attention twin. */
 export interface AttentionOperands {
-  readonly q: Float32Array;
-  readonly k: Float32Array;
-  readonly v: Float32Array;
+  readonly q: ArrayLike<number>;
+  readonly k: ArrayLike<number>;
+  readonly v: ArrayLike<number>;
   readonly heads: number;
   readonly kvHeads: number;
   readonly dim: number;

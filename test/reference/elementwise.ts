@@ -26,3 +26,14 @@ export function siluMul(gateUp: ArrayLike<number>, dim: number): Float64Array {
 export function sigmoidGate(a: ArrayLike<number>, gate: ArrayLike<number>): Float64Array {
   return Float64Array.from(a, (value, i) => value * sigmoid(gate[i]!));
 }
+
+/** The f16 nearest to x, ties to even, by searching the exact value among f16's multiples; infinite from 65520 on. */
+export function nearestHalf(x: number): number {
+  const magnitude = Math.abs(x);
+  if (!(magnitude < 65520)) return Number.isNaN(x) ? x : Math.sign(x) * Number.POSITIVE_INFINITY;
+  const unit = 2 ** (Math.max(Math.floor(Math.log2(magnitude || 1)), -14) - 10);
+  const below = Math.floor(magnitude / unit);
+  const rest = magnitude / unit - below;
+  const up = rest > 0.5 || (rest === 0.5 && below % 2 === 1);
+  return Math.sign(x) * (below + (up ? 1 : 0)) * unit;
+}

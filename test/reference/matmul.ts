@@ -22,15 +22,20 @@ export const activations: Record<Activation, (x: number) => number> = {
 
 /** Naive twin of `linear`: residual + gamma * activation(x w^T + bias), in double. */
 export function linearReference(
-  x: Float32Array,
-  w: Float32Array,
+  x: ArrayLike<number>,
+  w: ArrayLike<number>,
   [m, n, k]: readonly [number, number, number],
   {
     bias,
     gamma,
     residual,
     activation = 'none',
-  }: { bias?: Float32Array; gamma?: Float32Array; residual?: Float32Array; activation?: Activation } = {},
+  }: {
+    bias?: ArrayLike<number>;
+    gamma?: ArrayLike<number>;
+    residual?: ArrayLike<number>;
+    activation?: Activation;
+  } = {},
 ): Float64Array {
   const out = new Float64Array(m * n);
   for (let row = 0; row < m; row++) {

@@ -4,50 +4,50 @@
 // (or, with 16 queries a subgroup, two lanes share one) and finds its maximum and sum without asking its neighbours. Outputs cannot be rescaled in place
 // either: the running maximum only moves when a score exceeds it by more than LEAD powers of two (2^12 still fits f16 probabilities); then, rarely, they take
 // the same detour. Softmax in powers of two: exp2((s - max) * scale * log2(e)).
-// One workgroup: SUBGROUPS * MATRICES * 16 queries of one head of one segment (x: query tile, the longest rows first; y: head; z: segment); KEYS keys at a time.
-// The next keys and values travel from memory while the present ones are in use. Tiles are small on purpose: the cards measured keep several workgroups on a
-// processor only while these share some 50 KB, and one workgroup's products then overlap another's exponentials.
+// One workgroup: SUBGROUPS * MATRICES * 16 queries of one head of one segment (x: query tile, the longest rows first; y: head; z: segment). 16 keys and values
+// arrive at a time, the next ones travelling from memory while the present ones are in use. A subgroup's next scores are computed beside the softmax of the
+// present ones, so that tensor cores and exponentials work at once.
+// Scores and probabilities never leave their subgroup, so they take no barrier: the lanes run in step, and cards carry out a subgroup's accesses to workgroup
+// memory in order (WGSL has no barrier for a subgroup; one for all of them costs more than anything else here). Workgroup memory is kept small on purpose:
+// the cards measured keep several workgroups on a processor only while these share some 50 KB.
 enable chromium_experimental_subgroup_matrix;
 enable f16;
 enable subgroups;
 #include "attention/params.wgsl"
 
-const KEYS: u32 = 16u;
+const KEYS: u32 = 16u; // of a tile, and of the scores that a subgroup works on
 const SUBGROUP: u32 = 32u;
 const SUBGROUPS: u32 = 4u;
 const MATRICES: u32 = 2u; // of 16 queries a subgroup: 1 or 2
 const DIM_MATRICES: u32 = 4u; // DIM / 16, rounded up
-const VALUE_TILES: u32 = 2u; // 2: the next values arrive while the present ones are in use; 1: in between
-const SCORE_STRIDE: u32 = 40u; // words of a row of scores, at least 16 * MATRICES
-const P_STRIDE: u32 = 3u; // vec4s of a row of probabilities, at least KEYS / 8
+const TILES: u32 = 2u; // 2: the next keys and values arrive while the present ones are in use; 1: in between, at a second barrier
+const SCORE_STRIDE: u32 = 40u; // words of a row of scores: a multiple of 4, at least 16 * MATRICES
 const LEAD: f32 = 12.0;
 
 const THREADS: u32 = SUBGROUP * SUBGROUPS;
 const LANES: u32 = 16u * MATRICES; // queries of a subgroup
 const QUERIES: u32 = LANES * SUBGROUPS;
-const KEY_MATRICES: u32 = KEYS / 16u;
 const QUADS: u32 = DIM_MATRICES * 2u; // vec4s (of 8 halves) in a row of a tile
 const STRIDE: u32 = QUADS + 1u;       // one of padding spreads the banks
 const PIECES: u32 = KEYS * QUADS;
 const LOADS: u32 = 1u; // PIECES / THREADS, rounded up
 const EVEN: bool = PIECES == LOADS * THREADS;
-const SCORES: u32 = KEYS * SCORE_STRIDE;
+const TILE: u32 = KEYS * STRIDE;
+const TILE_COUNT: u32 = 2u * TILES;
+const P_STRIDE: u32 = 3u;                 // vec4s of a row of probabilities: 16 halves and padding
+const REGION: u32 = SCORE_STRIDE * 4u;    // vec4s of a subgroup's scores, [key, query] f32; then its probabilities, [query, key] f16; or a 16x16 of outputs
 const LANE_KEYS: u32 = KEYS * LANES / SUBGROUP; // scores of a lane
 const LANE_QUADS: u32 = LANE_KEYS / 8u;
-const QUERY_ROUNDS: u32 = QUERIES / KEYS;
+const ROUND_ROWS: u32 = TILE_COUNT * KEYS; // queries that pass through the tiles at a time
+const QUERY_ROUNDS: u32 = QUERIES / ROUND_ROWS;
 
 @group(0) @binding(0) var<storage, read> q: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> k: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> v: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read_write> out: array<u32>;
 
-var<workgroup> k_tile: array<vec4<u32>, KEYS * STRIDE>;
-var<workgroup> v_tile: array<vec4<u32>, VALUE_TILES * KEYS * STRIDE>;
-// S^T of each subgroup, [key, query]; also its 16x16 outputs on their detour.
-var<workgroup> scores: array<f32, SUBGROUPS * SCORES>;
-// Probabilities of each subgroup, [query, key], 8 halves a vec4.
-var<workgroup> probabilities: array<vec4<u32>, SUBGROUPS * LANES * P_STRIDE>;
-var<workgroup> grown: array<u32, SUBGROUPS>;
+// TILES tiles of keys, as many of values, and a region for each subgroup.
+var<workgroup> tile: array<vec4<u32>, TILE_COUNT * TILE + SUBGROUPS * REGION>;
 
 // Eight elements of a row of q; zero beyond the last query or dim.
 fn q_piece(segment: u32, t: u32, head: u32, quad: u32) -> vec4<u32> {
@@ -58,6 +58,8 @@ fn q_piece(segment: u32, t: u32, head: u32, quad: u32) -> vec4<u32> {
 }
 
 @compute @workgroup_size(THREADS)
+@diagnostic(off, subgroup_uniformity)
+@diagnostic(off, chromium.subgroup_matrix_uniformity)
 fn main(
   @builtin(local_invocation_index) thread: u32,
   @builtin(subgroup_id) subgroup: u32,
@@ -69,8 +71,7 @@ fn main(
   let head = group.y;
   let segment = group.z;
   let g = kv_head(head);
-  let score0 = subgroup * SCORES;
-  let p0 = subgroup * LANES * P_STRIDE;
+  let region = TILE_COUNT * TILE + subgroup * REGION;
   // The lane's query, and which of its keys: all, or with two lanes a query every other eight.
   let query = lane % LANES;
   let half = lane / LANES;
@@ -78,6 +79,16 @@ fn main(
   let visible = select(0u, visible_keys(min(t, params.query_tokens - 1u)), t < params.query_tokens);
   let visible_to_all = visible_keys(query0);
   let log2_scale = params.scale * 1.4426950408889634;
+  // The thread's pieces of a tile.
+#repeat i LOADS
+  let piece_$i = min(thread + $iu * THREADS, PIECES - 1u);
+  let row_$i = piece_$i / QUADS;
+  let quad_$i = piece_$i % QUADS;
+  let place_$i = row_$i * STRIDE + quad_$i;
+  let read_$i = min(quad_$i, DIM / 8u - 1u);
+  let inside_$i = quad_$i * 8u < DIM;
+  let mine_$i = EVEN || thread + $iu * THREADS < PIECES;
+#end
 
 #repeat m MATRICES
 #repeat d DIM_MATRICES
@@ -85,16 +96,20 @@ fn main(
   var sum_$m_$d = subgroup_matrix_result<f32, 16, 16>();
 #end
 #end
-  // Queries pass through the tile of keys, KEYS rows at a time.
+  // Queries pass through all tiles.
 #repeat round QUERY_ROUNDS
-  for (var at = thread; at < PIECES; at += THREADS) {
-    k_tile[(at / QUADS) * STRIDE + at % QUADS] = q_piece(segment, query0 + $roundu * KEYS + at / QUADS, head, at % QUADS);
+#repeat u TILE_COUNT
+#repeat i LOADS
+  if mine_$i {
+    tile[$uu * TILE + place_$i] = q_piece(segment, query0 + $roundu * ROUND_ROWS + $uu * KEYS + row_$i, head, quad_$i);
   }
+#end
+#end
   workgroupBarrier();
 #repeat m MATRICES
-  if (subgroup * MATRICES + $mu) / KEY_MATRICES == $roundu {
+  if (subgroup * LANES + $mu * 16u) / ROUND_ROWS == $roundu {
 #repeat d DIM_MATRICES
-    query_$m_$d = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&k_tile, ((subgroup * MATRICES + $mu) % KEY_MATRICES) * 16u * STRIDE + $du * 2u, STRIDE);
+    query_$m_$d = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&tile, (subgroup * LANES + $mu * 16u) % ROUND_ROWS * STRIDE + $du * 2u, STRIDE);
 #end
   }
 #end
@@ -110,58 +125,78 @@ fn main(
   let v_base = (params.v_offset + segment * params.key_tokens * params.v_token + g * params.v_head) / 8u;
   let k_step = params.k_token / 8u;
   let v_step = params.v_token / 8u;
+  // Keys run one tile ahead of values.
 #repeat i LOADS
-  let piece_$i = min(thread + $iu * THREADS, PIECES - 1u);
-  let row_$i = piece_$i / QUADS;
-  let quad_$i = piece_$i % QUADS;
-  let place_$i = row_$i * STRIDE + quad_$i;
-  let read_$i = min(quad_$i, DIM / 8u - 1u);
-  let inside_$i = quad_$i * 8u < DIM;
-  let mine_$i = EVEN || thread + $iu * THREADS < PIECES;
   if mine_$i {
-    k_tile[place_$i] = select(vec4<u32>(), k[k_base + min(row_$i, last) * k_step + read_$i], inside_$i);
-    v_tile[place_$i] = select(vec4<u32>(), v[v_base + min(row_$i, last) * v_step + read_$i], inside_$i);
+    tile[place_$i] = select(vec4<u32>(), k[k_base + min(row_$i, last) * k_step + read_$i], inside_$i);
+    tile[TILES * TILE + place_$i] = select(vec4<u32>(), v[v_base + min(row_$i, last) * v_step + read_$i], inside_$i);
   }
   var k_next_$i = k[k_base + min(KEYS + row_$i, last) * k_step + read_$i];
   var v_next_$i = v[v_base + min(KEYS + row_$i, last) * v_step + read_$i];
 #end
   workgroupBarrier();
-  var v_now = 0u;
+#repeat m MATRICES
+  var product_$m = subgroup_matrix_result<f32, 16, 16>();
+#end
+#repeat d DIM_MATRICES
+  {
+    let left = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&tile, $du * 2u, STRIDE);
+#repeat m MATRICES
+    product_$m = subgroupMatrixMultiplyAccumulate(left, query_$m_$d, product_$m);
+#end
+  }
+#end
+#repeat m MATRICES
+  subgroupMatrixStore<row_major>(&tile, region + $mu * 4u, product_$m, SCORE_STRIDE / 4u);
+#end
+  if TILES == 1u {
+    workgroupBarrier();
+  }
+#repeat i LOADS
+  if mine_$i {
+    tile[(TILES - 1u) * TILE + place_$i] = select(vec4<u32>(), k_next_$i, inside_$i);
+  }
+  k_next_$i = k[k_base + min(2u * KEYS + row_$i, last) * k_step + read_$i];
+#end
+  workgroupBarrier();
+  var k_ahead = (TILES - 1u) * TILE; // where the tile of the next keys lies
 
   // A step that the compiler cannot know (params.first is 0) keeps it from writing the loop out and moving loads between its rounds.
   for (var key0 = 0u; key0 < keys; key0 += KEYS + params.first) {
-#repeat c KEY_MATRICES
-    {
+    // The keys in use at the values' turn lay where those after the next ones will.
+    let k_other = (TILES - 1u) * TILE - k_ahead;
+    let v_now = k_other + TILES * TILE;
+#repeat i LANE_KEYS
+    let key_$i = select(8u * (2u * ($iu / 8u) + half) + $iu % 8u, $iu, LANES == SUBGROUP);
+    var score_$i = bitcast<f32>(tile[region + key_$i * (SCORE_STRIDE / 4u) + query / 4u][query % 4u]);
+#end
+    // The next scores: KEYS keys by LANES queries.
 #repeat m MATRICES
-      var product_$m = subgroup_matrix_result<f32, 16, 16>();
+    product_$m = subgroup_matrix_result<f32, 16, 16>();
 #end
 #repeat d DIM_MATRICES
-      {
-        let left = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&k_tile, $cu * 16u * STRIDE + $du * 2u, STRIDE);
+    {
+      let left = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&tile, k_ahead + $du * 2u, STRIDE);
 #repeat m MATRICES
-        product_$m = subgroupMatrixMultiplyAccumulate(left, query_$m_$d, product_$m);
-#end
-      }
-#end
-#repeat m MATRICES
-      subgroupMatrixStore<row_major>(&scores, score0 + $cu * 16u * SCORE_STRIDE + $mu * 16u, product_$m, SCORE_STRIDE);
+      product_$m = subgroupMatrixMultiplyAccumulate(left, query_$m_$d, product_$m);
 #end
     }
 #end
-    workgroupBarrier();
-
-    // The keys are used up: the next ones take their place, and those after them set out.
+    // The keys and values after those take their place, and the following ones set out.
+    if TILES == 1u {
+      workgroupBarrier();
+    }
 #repeat i LOADS
     if mine_$i {
-      k_tile[place_$i] = select(vec4<u32>(), k_next_$i, inside_$i);
-      if VALUE_TILES == 2u {
-        v_tile[KEYS * STRIDE - v_now + place_$i] = select(vec4<u32>(), v_next_$i, inside_$i);
+      tile[k_other + place_$i] = select(vec4<u32>(), k_next_$i, inside_$i);
+      if TILES == 2u {
+        tile[TILES * TILE + k_ahead + place_$i] = select(vec4<u32>(), v_next_$i, inside_$i);
       }
     }
-    if VALUE_TILES == 2u {
+    k_next_$i = k[k_base + min(key0 + 3u * KEYS + row_$i, last) * k_step + read_$i];
+    if TILES == 2u {
       v_next_$i = v[v_base + min(key0 + 2u * KEYS + row_$i, last) * v_step + read_$i];
     }
-    k_next_$i = k[k_base + min(key0 + 2u * KEYS + row_$i, last) * k_step + read_$i];
 #end
     // Never runs. Its use of what was loaded keeps the compiler from moving the loads down to where they are needed.
     for (var i = 0u; i < params.first; i++) {
@@ -170,10 +205,6 @@ fn main(
 #end
     }
 
-#repeat i LANE_KEYS
-    let key_$i = select(8u * (2u * ($iu / 8u) + half) + $iu % 8u, $iu, LANES == SUBGROUP);
-    var score_$i = scores[score0 + key_$i * SCORE_STRIDE + query];
-#end
     if key0 + KEYS > visible_to_all {
 #repeat i LANE_KEYS
       score_$i = select(-3.0e38, score_$i, key0 + key_$i < visible);
@@ -187,13 +218,27 @@ fn main(
     if LANES < SUBGROUP {
       tile_largest = max(tile_largest, subgroupShuffleXor(tile_largest, LANES));
     }
-    let outgrown = subgroupAny((tile_largest - largest) * log2_scale > LEAD);
-    var rescale = 1.0;
-    if outgrown {
+    if subgroupAny((tile_largest - largest) * log2_scale > LEAD) {
       let moved = max(largest, tile_largest);
-      rescale = exp2((largest - moved) * log2_scale);
+      let rescale = exp2((largest - moved) * log2_scale);
       largest = moved;
       total *= rescale;
+      // Before the first keys there is nothing to rescale.
+      if key0 > 0u {
+#repeat m MATRICES
+        {
+          let factor = subgroupShuffle(rescale, $mu * 16u + lane % 16u);
+#repeat d DIM_MATRICES
+          subgroupMatrixStore<row_major>(&tile, region, sum_$m_$d, SCORE_STRIDE / 4u);
+          for (var i = lane / 16u; i < 16u; i += SUBGROUP / 16u) {
+            let at = region + (lane % 16u) * (SCORE_STRIDE / 4u) + i / 4u;
+            tile[at][i % 4u] = bitcast<u32>(factor * bitcast<f32>(tile[at][i % 4u]));
+          }
+          sum_$m_$d = subgroupMatrixLoad<subgroup_matrix_result<f32, 16, 16>, row_major>(&tile, region, SCORE_STRIDE / 4u);
+#end
+        }
+#end
+      }
     }
     var sums = vec4<f32>();
 #repeat i LANE_KEYS
@@ -202,97 +247,71 @@ fn main(
 #end
     total += sums.x + sums.y + sums.z + sums.w;
 #repeat i LANE_QUADS
-    probabilities[p0 + query * P_STRIDE + select(2u * $iu + half, $iu, LANES == SUBGROUP)] = vec4<u32>(
+    tile[region + query * P_STRIDE + select(2u * $iu + half, $iu, LANES == SUBGROUP)] = vec4<u32>(
 #repeat j 4
       pack2x16float(vec2<f32>(score_$[8 * $i + 2 * $j], score_$[8 * $i + 2 * $j + 1])),
 #end
     );
 #end
 
+    // Outputs: LANES queries by DIM.
 #repeat m MATRICES
-    let rescale_$m = subgroupShuffle(rescale, $mu * 16u + lane % 16u);
+    let weights_$m = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&tile, region + $mu * 16u * P_STRIDE, P_STRIDE);
 #end
-    if subgroupElect() {
-      grown[subgroup] = u32(outgrown);
-    }
-    // Also the barrier between probabilities, keys and values and their readers.
-    let any_grown = workgroupUniformLoad(&grown);
-    var grew = 0u;
-#repeat s SUBGROUPS
-    grew |= any_grown[$s];
-#end
-    if key0 > 0u && grew > 0u {
+    // The next scores wait where the present ones were.
 #repeat m MATRICES
+    subgroupMatrixStore<row_major>(&tile, region + $mu * 4u, product_$m, SCORE_STRIDE / 4u);
+#end
 #repeat d DIM_MATRICES
-      subgroupMatrixStore<row_major>(&scores, score0, sum_$m_$d, SCORE_STRIDE);
-      workgroupBarrier();
-      for (var i = lane / 16u; i < 16u; i += SUBGROUP / 16u) {
-        scores[score0 + (lane % 16u) * SCORE_STRIDE + i] *= rescale_$m;
-      }
-      workgroupBarrier();
-      sum_$m_$d = subgroupMatrixLoad<subgroup_matrix_result<f32, 16, 16>, row_major>(&scores, score0, SCORE_STRIDE);
-      workgroupBarrier();
-#end
-#end
-    }
-
-#repeat c KEY_MATRICES
     {
+      let right = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, row_major>(&tile, v_now + $du * 2u, STRIDE);
 #repeat m MATRICES
-      let weights_$m = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&probabilities, p0 + $mu * 16u * P_STRIDE + $cu * 2u, P_STRIDE);
-#end
-#repeat d DIM_MATRICES
-      {
-        let right = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, row_major>(&v_tile, v_now + $cu * 16u * STRIDE + $du * 2u, STRIDE);
-#repeat m MATRICES
-        sum_$m_$d = subgroupMatrixMultiplyAccumulate(weights_$m, right, sum_$m_$d);
-#end
-      }
+      sum_$m_$d = subgroupMatrixMultiplyAccumulate(weights_$m, right, sum_$m_$d);
 #end
     }
 #end
-    if VALUE_TILES == 2u {
-      v_now = KEYS * STRIDE - v_now;
-    } else {
-      workgroupBarrier();
+    workgroupBarrier();
+    if TILES == 1u {
 #repeat i LOADS
       if mine_$i {
-        v_tile[place_$i] = select(vec4<u32>(), v_next_$i, inside_$i);
+        tile[TILE + place_$i] = select(vec4<u32>(), v_next_$i, inside_$i);
       }
       v_next_$i = v[v_base + min(key0 + 2u * KEYS + row_$i, last) * v_step + read_$i];
 #end
     }
+    k_ahead = k_other;
   }
 
   if LANES < SUBGROUP {
     total += subgroupShuffleXor(total, LANES);
   }
   let inverse = 1.0 / total;
-  // A lane writes eight of the 256 outputs: row lane / 2, pairs 4 i + 2 (lane % 2).
-  let row = lane / 2u;
-  workgroupBarrier();
+  // A lane writes four pairs of each 16x16 of outputs: pair lane % 8 of every fourth row.
+  let pair = 2u * (lane % 8u);
 #repeat m MATRICES
-  {
-    let factor = subgroupShuffle(inverse, $mu * 16u + row);
-    let token = query0 + subgroup * LANES + $mu * 16u + row;
+#repeat i 4
+  let factor_$m_$i = subgroupShuffle(inverse, $mu * 16u + $iu * 4u + lane / 8u);
+#end
 #repeat d DIM_MATRICES
-    subgroupMatrixStore<row_major>(&scores, score0, sum_$m_$d, SCORE_STRIDE);
-    workgroupBarrier();
-    for (var i = 2u * (lane % 2u); i < 16u; i += 4u) {
-      let d = $du * 16u + i;
-      if token < params.query_tokens && d < DIM {
-        let at = ((segment * params.query_tokens + token) * params.heads + head) * DIM + d;
-        let pair = factor * vec2<f32>(scores[score0 + row * SCORE_STRIDE + i], scores[score0 + row * SCORE_STRIDE + i + 1u]);
-        if OUT_F16 {
-          out[at >> 1u] = narrow_pair(pair.x, pair.y);
-        } else {
-          out[at] = bitcast<u32>(pair.x);
-          out[at + 1u] = bitcast<u32>(pair.y);
-        }
+  subgroupMatrixStore<row_major>(&tile, region, sum_$m_$d, SCORE_STRIDE / 4u);
+#repeat i 4
+  {
+    let row = $iu * 4u + lane / 8u;
+    let token = query0 + subgroup * LANES + $mu * 16u + row;
+    let d = $du * 16u + pair;
+    if token < params.query_tokens && d < DIM {
+      let place = region + row * (SCORE_STRIDE / 4u) + pair / 4u;
+      let values = factor_$m_$i * bitcast<vec2<f32>>(vec2<u32>(tile[place][pair % 4u], tile[place][pair % 4u + 1u]));
+      let at = ((segment * params.query_tokens + token) * params.heads + head) * DIM + d;
+      if OUT_F16 {
+        out[at >> 1u] = narrow_pair(values.x, values.y);
+      } else {
+        out[at] = bitcast<u32>(values.x);
+        out[at + 1u] = bitcast<u32>(values.y);
       }
     }
-    workgroupBarrier();
-#end
   }
+#end
+#end
 #end
 }

@@ -1,63 +1,45 @@
-// Gated delta rule for one token (decoding), with everything around it that concerns one head: unit q and k, gates, the recurrence, and the gated norm.
-//   q, k, g, beta: as in prepare.wgsl;   S, o: as in recurrent.wgsl;   out = norm * o * rsqrt(mean(o^2) + eps) * silu(z)
+// Gated delta rule for one token (decoding), with everything around it that concerns one head: unit q and k, gates, the recurrence, and the gated norm
+// but for its factor, which takes the whole head: the product that reads the result applies it (GROUP in matmul/matvec_body.wgsl).
+//   q, k, g, beta: as in prepare.wgsl;   S, o: as in recurrent.wgsl;   out = norm * o * silu(z);   squares: sum of o^2 over a workgroup's columns
 // y: f32 [2*KEY_HEADS*DK + VALUE_HEADS*DV], columns q | k | v after convolution. projection: f32 row that holds z, b and a at params.z, params.b, params.a.
-// A_log, dt_bias: f32 [VALUE_HEADS]. norm: f32 [DV]. state: f32 [VALUE_HEADS, DK, DV], updated in place. out: f32 or f16 [VALUE_HEADS * DV], DV even.
-// All arithmetic in f32. One workgroup: one value head; DV threads by PARTS, each with one column of ROWS rows of the state in registers.
-#include "common/dtype.wgsl"
-#include "common/activation.wgsl"
+// A_log, dt_bias: f32 [VALUE_HEADS]. norm: f32 [DV]. state: f32 [VALUE_HEADS, DK, DV], updated in place. out: f32 [VALUE_HEADS * DV].
+// squares: f32 [VALUE_HEADS, 4]. DK and DV multiples of 4. All arithmetic in f32.
+// One workgroup: up to QUADS * 4 columns of one value head (x: which of four, y: head), QUADS threads by PARTS, each with 4 columns of ROWS rows of the
+// state in registers. Columns of the state do not depend on each other; q . k and the lengths of q and k are worked out by every workgroup. Whatever a thread
+// reads it asks for at once: everything waits for memory only once.
+#include "common/sigmoid.wgsl"
 
 const KEY_HEADS: u32 = 16u;
 const VALUE_HEADS: u32 = 32u;
 const DK: u32 = 128u;
 const DV: u32 = 128u;
-const PARTS: u32 = 2u;
-const ROWS: u32 = 64u; // DK / PARTS, rounded up
-const OUT_F16: bool = false;
+const QUADS: u32 = 8u; // of a workgroup: four workgroups cover DV
+const PARTS: u32 = 16u;
+const ROWS: u32 = 8u; // DK / PARTS, rounded up to whole quads
+const ROW_QUADS: u32 = ROWS / 4u;
 const EXACT: bool = ROWS * PARTS == DK;
-const THREADS: u32 = DV * PARTS;
-// A sum over the workgroup is added up in runs of this many threads' values, then over the runs.
-const RUN: u32 = 16u;
-const RUNS: u32 = (THREADS + RUN - 1u) / RUN;
+const THREADS: u32 = QUADS * PARTS;
 
 struct Params {
   z: u32,
   b: u32,
   a: u32,
-  eps: f32,
+  never: u32, // 0, which the compiler cannot know
 }
 
-@group(0) @binding(0) var<storage, read> y: array<f32>;
+@group(0) @binding(0) var<storage, read> y: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> projection: array<f32>;
 @group(0) @binding(2) var<storage, read> A_log: array<f32>;
 @group(0) @binding(3) var<storage, read> dt_bias: array<f32>;
-@group(0) @binding(4) var<storage, read> norm: array<f32>;
-@group(0) @binding(5) var<storage, read_write> state: array<f32>;
-@group(0) @binding(6) var<storage, read_write> out: array<u32>;
+@group(0) @binding(4) var<storage, read> norm: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> state: array<vec4<f32>>;
+@group(0) @binding(6) var<storage, read_write> out: array<vec4<f32>>;
+@group(0) @binding(7) var<storage, read_write> squares: array<f32>;
 
-var<workgroup> q: array<f32, DK>;
-var<workgroup> k: array<f32, DK>;
-var<workgroup> parts: array<vec2<f32>, THREADS>;
-var<workgroup> values: array<vec4<f32>, THREADS>;
-var<workgroup> runs: array<vec4<f32>, RUNS>;
-var<workgroup> result: array<f32, DV>;
-
-fn workgroup_total(value: vec4<f32>, thread: u32) -> vec4<f32> {
-  values[thread] = value;
-  workgroupBarrier();
-  if thread < RUNS {
-    var sum = vec4<f32>();
-    for (var i = thread * RUN; i < min((thread + 1u) * RUN, THREADS); i++) {
-      sum += values[i];
-    }
-    runs[thread] = sum;
-  }
-  workgroupBarrier();
-  var total = vec4<f32>();
-  for (var i = 0u; i < RUNS; i++) {
-    total += runs[i];
-  }
-  return total;
-}
+var<workgroup> k_sums: array<vec4<f32>, THREADS>;
+var<workgroup> q_sums: array<vec4<f32>, THREADS>;
+var<workgroup> products: array<vec3<f32>, PARTS>; // q . q, k . k, k . q
+var<workgroup> quad_squares: array<f32, QUADS>;
 
 fn softplus(x: f32) -> f32 {
   if x > 20.0 {
@@ -68,68 +50,92 @@ fn softplus(x: f32) -> f32 {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) group: vec3<u32>) {
-  let head = group.x;
+  let head = group.y;
   let key_head = head / (VALUE_HEADS / KEY_HEADS);
-  let column = thread % DV;
-  let row0 = (thread / DV) * ROWS;
-  let base = head * DK * DV + column;
+  let quad = thread % QUADS;
+  let part = thread / QUADS;
+  let row0 = part * ROWS;
+  // Columns and rows beyond the end read the last ones and count for nothing: a branch around each load would make them wait for one another.
+  let column = (group.x * QUADS + quad) * 4u;
+  let column_read = min(column, DV - 4u);
+  let inside = column < DV;
 
-  // The state's rows travel while the vectors are prepared. Rows beyond the end read the last one and count for nothing: a branch
-  // around each load would make them wait for one another.
 #repeat j ROWS
-  var S_$j = state[base + min(row0 + $ju, DK - 1u) * DV];
+  let at_$j = ((head * DK + min(row0 + $ju, DK - 1u)) * DV + column_read) / 4u;
+  var S_$j = state[at_$j];
 #end
-  var products = vec4<f32>();
-  for (var i = thread; i < DK; i += THREADS) {
-    let q_value = y[key_head * DK + i];
-    let k_value = y[(KEY_HEADS + key_head) * DK + i];
-    q[i] = q_value;
-    k[i] = k_value;
-    products += vec4<f32>(q_value * q_value, k_value * k_value, k_value * q_value, 0.0);
+#repeat i ROW_QUADS
+  let row_$i = row0 + 4u * $iu;
+  var q_$i = y[(key_head * DK + min(row_$i, DK - 4u)) / 4u];
+  var k_$i = y[((KEY_HEADS + key_head) * DK + min(row_$i, DK - 4u)) / 4u];
+#end
+  let v = y[(2u * KEY_HEADS * DK + head * DV + column_read) / 4u];
+  let z_at = params.z + head * DV + column_read;
+  let z = vec4<f32>(projection[z_at], projection[z_at + 1u], projection[z_at + 2u], projection[z_at + 3u]);
+  let weight = norm[column_read / 4u];
+  let rate = A_log[head];
+  let a = projection[params.a + head] + dt_bias[head];
+  let b = projection[params.b + head];
+  // Never runs; keeps compilers from moving the loads of what is needed last behind the barriers.
+  for (var i = 0u; i < params.never; i++) {
+    out[i] = v + z + weight + vec4<f32>(rate, a, b, 0.0);
   }
-  products = workgroup_total(products, thread);
-  let q_scale = inverseSqrt(products.x + 1e-6) / sqrt(f32(DK));
-  let k_scale = inverseSqrt(products.y + 1e-6);
-  let kq = products.z;
-  let decay = exp(-exp(A_log[head]) * softplus(projection[params.a + head] + dt_bias[head]));
-  let beta = sigmoid(projection[params.b + head]);
-  let v = y[2u * KEY_HEADS * DK + head * DV + column];
 
-  // S^T k of the decayed state, and S^T q and k . q, from which o = S^T q + (k . q) u follows without a second pass.
-  var sums = vec2<f32>();
-#repeat j ROWS
-  S_$j *= decay;
-  if EXACT || row0 + $ju < DK {
-    sums += S_$j * vec2<f32>(k[row0 + $ju], q[row0 + $ju]);
+  // S^T k and S^T q of the old state, from which o = S^T q + (k . q) u follows without a second pass.
+  var k_sum = vec4<f32>();
+  var q_sum = vec4<f32>();
+  var product = vec3<f32>();
+#repeat i ROW_QUADS
+  if !EXACT && row_$i >= DK {
+    q_$i = vec4<f32>();
+    k_$i = vec4<f32>();
   }
+  product += vec3<f32>(dot(q_$i, q_$i), dot(k_$i, k_$i), dot(k_$i, q_$i));
+#repeat j 4
+  k_sum += S_$[4 * $i + $j] * k_$i[$j];
+  q_sum += S_$[4 * $i + $j] * q_$i[$j];
 #end
-  parts[thread] = sums;
+#end
+  k_sums[thread] = k_sum;
+  q_sums[thread] = q_sum;
+  if quad == 0u {
+    products[part] = product;
+  }
   workgroupBarrier();
-  sums = vec2<f32>();
+  k_sum = vec4<f32>();
+  q_sum = vec4<f32>();
+  product = vec3<f32>();
   for (var p = 0u; p < PARTS; p++) {
-    sums += parts[p * DV + column];
+    k_sum += k_sums[p * QUADS + quad];
+    q_sum += q_sums[p * QUADS + quad];
+    product += products[p];
   }
-  let u = beta * (v - k_scale * sums.x);
-  let o = q_scale * (sums.y + k_scale * kq * u);
-#repeat j ROWS
-  if EXACT || row0 + $ju < DK {
-    state[base + (row0 + $ju) * DV] = S_$j + k_scale * k[row0 + $ju] * u;
+  let q_scale = inverseSqrt(product.x + 1e-6) / sqrt(f32(DK));
+  let k_scale = inverseSqrt(product.y + 1e-6);
+  let decay = exp(-exp(rate) * softplus(a));
+  let u = sigmoid(b) * (v - k_scale * decay * k_sum);
+  let o = q_scale * (decay * q_sum + k_scale * product.z * u);
+#repeat i ROW_QUADS
+  if inside && (EXACT || row_$i < DK) {
+#repeat j 4
+    state[at_$[4 * $i + $j]] = decay * S_$[4 * $i + $j] + (k_scale * k_$i[$j]) * u;
+#end
   }
 #end
 
   // Every part of a column has the same o.
-  let mean = workgroup_total(vec4<f32>(select(0.0, o * o, thread < DV)), thread).x / f32(DV);
-  if thread < DV {
-    let z = projection[params.z + head * DV + column];
-    result[column] = norm[column] * o * inverseSqrt(mean + params.eps) * activate(z, ACTIVATION_SILU);
+  if part == 0u {
+    quad_squares[quad] = select(0.0, dot(o, o), inside);
+    if inside {
+      out[(head * DV + column) / 4u] = weight * o * vec4<f32>(silu(z.x), silu(z.y), silu(z.z), silu(z.w));
+    }
   }
   workgroupBarrier();
-  let at = head * DV;
-  if OUT_F16 {
-    if thread < DV / 2u {
-      out[(at >> 1u) + thread] = narrow_pair(result[2u * thread], result[2u * thread + 1u]);
+  if thread == 0u {
+    var sum = 0.0;
+    for (var i = 0u; i < QUADS; i++) {
+      sum += quad_squares[i];
     }
-  } else if thread < DV {
-    out[at + thread] = bitcast<u32>(result[thread]);
+    squares[head * 4u + group.x] = sum;
   }
 }

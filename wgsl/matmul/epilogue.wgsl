@@ -31,20 +31,45 @@ struct Params {
 @group(0) @binding(4) var<storage, read> residual: array<f32>;
 @group(0) @binding(5) var<storage, read_write> out: array<u32>;
 
-// column: of the whole weight. params.columns is the width of out, params.N the rows of w that are bound.
-fn finish(row: u32, column: u32, product: f32) -> f32 {
+// Operands of the epilogue; column: of the whole weight, and params.columns the width of out, where params.N are the rows of w that are bound.
+fn bias_at(column: u32) -> f32 {
+  if HAS_BIAS {
+    return bias[column];
+  }
+  return 0.0;
+}
+
+fn gamma_at(column: u32) -> f32 {
+  if HAS_GAMMA {
+    return gamma[column];
+  }
+  return 1.0;
+}
+
+fn residual_at(row: u32, column: u32) -> f32 {
+  if HAS_RESIDUAL {
+    return residual[row * params.columns + column];
+  }
+  return 0.0;
+}
+
+fn complete(product: f32, bias_value: f32, gamma_value: f32, residual_value: f32) -> f32 {
   var value = product * params.scale;
   if HAS_BIAS {
-    value += bias[column];
+    value += bias_value;
   }
   value = activate(value, ACTIVATION);
   if HAS_GAMMA {
-    value *= gamma[column];
+    value *= gamma_value;
   }
   if HAS_RESIDUAL {
-    value += residual[row * params.columns + column];
+    value += residual_value;
   }
   return value;
+}
+
+fn finish(row: u32, column: u32, product: f32) -> f32 {
+  return complete(product, bias_at(column), gamma_at(column), residual_at(row, column));
 }
 
 // Stores the products of two neighbouring columns, of which the first is even and the second may lie beyond the end.

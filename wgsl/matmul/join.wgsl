@@ -1,6 +1,6 @@
 // Matmul, what follows subgroup_matrix.wgsl where K was split: out[m, n] = epilogue of sum_s partial[s, m, n].
 // partial: f32 [SPLITS, M, params.columns]. Epilogue and result: epilogue.wgsl, whose numbering of bindings leaves number 1 to w.
-// One workgroup: 256 pairs of neighbouring columns.
+// One workgroup: 512 results one after the other, two a thread: neighbours where they share a word, else 256 apart.
 #include "matmul/epilogue.wgsl"
 #include "common/grid.wgsl"
 
@@ -9,22 +9,34 @@ const SPLITS: u32 = 2u;
 @group(0) @binding(0) var<storage, read> partial: array<f32>;
 @group(0) @binding(1) var<storage, read> w: array<u32>;
 
+fn sum_at(at: u32) -> f32 {
+  var sum = 0.0;
+#repeat s SPLITS
+  sum += partial[$su * params.M * params.columns + at];
+#end
+  return sum;
+}
+
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) counts: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
-  let pairs = (params.columns + 1u) / 2u;
-  let pair = line_index(workgroup, counts) * 256u + thread;
-  let row = pair / pairs;
-  let column = (pair % pairs) * 2u;
-  if row >= params.M {
+  let last = params.M * params.columns - 1u;
+  let start = line_index(workgroup, counts) * 512u;
+  let a = start + select(thread, 2u * thread, OUT_F16);
+  let b = start + select(thread + 256u, 2u * thread + 1u, OUT_F16);
+  let sum_a = sum_at(min(a, last));
+  let sum_b = sum_at(min(b, last));
+  if a > last {
     return;
   }
-  let second = min(column + 1u, params.columns - 1u);
-  var sums = vec2<f32>();
-#repeat s SPLITS
-  {
-    let at = ($su * params.M + row) * params.columns;
-    sums += vec2<f32>(partial[at + column], partial[at + second]);
+  let value_a = finish(a / params.columns, a % params.columns, sum_a);
+  let to = min(b, last);
+  let value_b = finish(to / params.columns, to % params.columns, sum_b);
+  if OUT_F16 {
+    out[a >> 1u] = narrow_pair(value_a, value_b);
+    return;
   }
-#end
-  store_pair(row, column, sums.x, sums.y);
+  out[a] = bitcast<u32>(value_a);
+  if b <= last {
+    out[b] = bitcast<u32>(value_b);
+  }
 }

@@ -3,7 +3,12 @@
 // x: [M, K] f32 or f16, M = ROWS. w: [N, K] f32, f16 or bf16. Accumulates in f32. Epilogue and result: epilogue.wgsl.
 // NORM: x goes through a zero-centred or plain RMSNorm first; since the whole row passes through this workgroup anyway, its sum of squares is one more sum:
 //   out = rsqrt(sum(x^2) / K + params.eps) * sum_k x[k] * (params.weight_offset + norm[k]) * w[n, k]
+// GROUP: x is a norm's result but for its factor, one for every GROUP columns, a multiple of 8, whose squares come as four sums in norm[k / GROUP]:
+//   out = sum_k x[k] * rsqrt(sum(norm[k / GROUP]) / GROUP + params.eps) * w[n, k]
 // GATED: w holds gate rows, then as many up rows, and out[m, f] = params.scale * silu(gate . x) * (up . x) (SwiGLU; no epilogue), [M, N / 2].
+// CONV: of the one row of the result, the first CHANNELS columns go through a step of a causal convolution and SiLU (causal_conv1d/sequence.wgsl) instead of
+// the epilogue. bias then holds the taps, f32 [CHANNELS, TAPS]; history: f32 [CHANNELS, TAPS - 1], oldest first, moved on by this token. Whoever sums up a
+// column owns its history, so nobody else reads what it overwrites.
 // One workgroup: all rows of x, SLOTS rows of w, THREADS threads.
 #include "matmul/epilogue.wgsl"
 #include "common/grid.wgsl"
@@ -11,16 +16,49 @@
 const X_DTYPE: u32 = 0u;
 const W_DTYPE: u32 = 0u;
 const NORM: bool = false;
+const GROUP: u32 = 0u; // 0: x is what it is
 const GATED: bool = false;
+const CONV: u32 = 0u; // 1: there is a convolution
+const CHANNELS: u32 = 1u;
+const TAPS: u32 = 4u;
 const ROWS: u32 = 1u;
 const SLOTS: u32 = 4u;
 const THREADS: u32 = 128u;
+const BATCH: u32 = 1u; // pieces of each row that a thread has in flight
+const EXACT: bool = true; // K is a multiple of THREADS * 8 * BATCH, or BATCH is 1
 // Dot products, then the sums of squares.
 const SUMS: u32 = ROWS * SLOTS + ROWS;
+// Taps and history that a thread brings.
+const BROUGHT: u32 = 1u; // SLOTS * TAPS / THREADS, rounded up
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;
 @group(0) @binding(6) var<storage, read> norm: array<vec4<f32>>;
+
+#repeat once CONV
+@group(0) @binding(7) var<storage, read_write> history: array<f32>;
+
+var<workgroup> taps: array<f32, BROUGHT * THREADS>;
+var<workgroup> past: array<f32, BROUGHT * THREADS>;
+
+// The result in a column, whose history moves on.
+fn convolved(column: u32, slot: u32, current: f32) -> f32 {
+  if column >= min(CHANNELS, params.column0 + params.N) {
+    return current;
+  }
+  let first = column * (TAPS - 1u);
+  var sum = taps[slot * TAPS + TAPS - 1u] * current;
+  for (var k = 0u; k + 1u < TAPS; k++) {
+    let x = past[slot * TAPS + k];
+    sum += taps[slot * TAPS + k] * x;
+    if k > 0u {
+      history[first + k - 1u] = x;
+    }
+  }
+  history[first + TAPS - 2u] = current;
+  return silu(sum);
+}
+#end
 
 struct Eight {
   low: vec4<f32>,
@@ -58,24 +96,56 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
 #repeat s SLOTS
   let base_$s = row_of(slot0, $su) * params.K;
 #end
-  for (var k = thread * 8u; k < params.K; k += THREADS * 8u) {
-#repeat s SLOTS
-    let w_$s = load_w(base_$s + k);
+#repeat once CONV
+#repeat i BROUGHT
+  let item_$i = thread + $iu * THREADS;
+  let channel_$i = min(params.column0 + slot0 + item_$i / TAPS, CHANNELS - 1u);
+  let tap_$i = bias[channel_$i * TAPS + item_$i % TAPS];
+  let past_$i = history[channel_$i * (TAPS - 1u) + min(item_$i % TAPS, TAPS - 2u)];
+  // Never runs; keeps compilers from moving the loads behind the loop.
+  for (var i = 0u; i < params.never; i++) {
+    out[i] = bitcast<u32>(tap_$i + past_$i);
+  }
 #end
+#end
+  for (var k = thread * 8u; k < params.K; k += THREADS * 8u * BATCH) {
+    // Pieces beyond the end read the last one and count for nothing: a branch around each load would make them wait for one another.
+#repeat b BATCH
+    let k_$b = select(min(k + $bu * THREADS * 8u, params.K - 8u), k + $bu * THREADS * 8u, EXACT);
+#repeat s SLOTS
+    let w_$b_$s = load_w(base_$s + k_$b);
+#end
+#end
+#repeat b BATCH
 #repeat m ROWS
     {
-      var a = load_x($mu * params.K + k);
+      var a = load_x($mu * params.K + k_$b);
+      if !EXACT && k + $bu * THREADS * 8u >= params.K {
+        a = Eight();
+      }
       if NORM {
         sums[ROWS * SLOTS + $mu] += dot(a.low, a.low) + dot(a.high, a.high);
-        a.low *= params.weight_offset + norm[k >> 2u];
-        a.high *= params.weight_offset + norm[(k >> 2u) + 1u];
+        a.low *= params.weight_offset + norm[k_$b >> 2u];
+        a.high *= params.weight_offset + norm[(k_$b >> 2u) + 1u];
+      }
+      if GROUP > 0u {
+        let factor = inverseSqrt(dot(norm[k_$b / max(GROUP, 1u)], vec4<f32>(1.0)) / f32(GROUP) + params.eps);
+        a.low *= factor;
+        a.high *= factor;
       }
 #repeat s SLOTS
-      sums[$mu * SLOTS + $su] += dot(a.low, w_$s.low) + dot(a.high, w_$s.high);
+      sums[$mu * SLOTS + $su] += dot(a.low, w_$b_$s.low) + dot(a.high, w_$b_$s.high);
 #end
     }
 #end
+#end
   }
+#repeat once CONV
+#repeat i BROUGHT
+  taps[item_$i] = tap_$i;
+  past[item_$i] = past_$i;
+#end
+#end
   workgroup_sums(&sums, thread);
 
   if thread < ROWS * SLOTS / 2u {
@@ -85,11 +155,16 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     if NORM {
       factor = inverseSqrt(total_of(ROWS * SLOTS + row) / f32(params.K) + params.eps);
     }
-    let first = factor * total_of(row * SLOTS + 2u * pair);
-    let second = factor * total_of(row * SLOTS + 2u * pair + 1u);
+    var first = factor * total_of(row * SLOTS + 2u * pair);
+    var second = factor * total_of(row * SLOTS + 2u * pair + 1u);
     if GATED {
       store_gated(row, slot0 / 2u + pair, params.scale * activate(first, ACTIVATION_SILU) * second);
     } else {
+#repeat once CONV
+      let column = params.column0 + slot0 + 2u * pair;
+      first = convolved(column, 2u * pair, first);
+      second = convolved(column + 1u, 2u * pair + 1u, second);
+#end
       store_pair(row, slot0 + 2u * pair, first, second);
     }
   }

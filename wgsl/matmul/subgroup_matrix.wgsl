@@ -34,14 +34,19 @@ const W_LOADS: u32 = TILE_COLUMNS * QUADS / THREADS;
 const W_START: u32 = TILE_ROWS * STRIDE; // where w's tile begins behind x's
 // Rows of 4 vec4: eight threads that store together take rows r and r + 4, which fall on different banks.
 const PAIRED: bool = QUADS == 4u;
-const RESULT_STRIDE: u32 = 5u; // vec4s of a row of a 16x16 result on its way through the epilogue
-const RESULT: u32 = 16u * RESULT_STRIDE;
+// On their way through the epilogue, a subgroup's results are strips of 16 rows. A lane takes two columns of every LINE_ROWS-th row: neighbours where they
+// share a word, else half a strip apart, so that lanes side by side touch columns side by side.
+const LINE: u32 = 8u * COLUMNS;
+const LINE_ROWS: u32 = SUBGROUP / LINE;
+const PASSES: u32 = 16u / LINE_ROWS;
+const STRIP_STRIDE: u32 = 4u * COLUMNS + 2u; // vec4s of a row; two of padding spread the banks
+const STRIP: u32 = 16u * STRIP_STRIDE;
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;
 
-// The tiles of x and w; at the end each subgroup's place for a result.
-var<workgroup> tile: array<vec4<u32>, max((TILE_ROWS + TILE_COLUMNS) * STRIDE, GRID_ROWS * GRID_COLUMNS * RESULT)>;
+// The tiles of x and w; at the end each subgroup's strip.
+var<workgroup> tile: array<vec4<u32>, max((TILE_ROWS + TILE_COLUMNS) * STRIDE, GRID_ROWS * GRID_COLUMNS * STRIP)>;
 
 // Eight weights; `more` holds the second half of them if they are f32.
 struct Weights {
@@ -162,29 +167,71 @@ fn main(
     workgroupBarrier();
   }
 
-  let place = subgroup * RESULT;
+  let strip = subgroup * STRIP;
+  let in_line = lane % LINE;
+  let strip_a = select(in_line, 2u * in_line, OUT_F16);
+  let strip_b = select(in_line + LINE, 2u * in_line + 1u, OUT_F16);
+  let column_a = column0 + subgroup_column + strip_a;
+  let column_b = column0 + subgroup_column + strip_b;
+  let a = params.column0 + min(column_a, params.N - 1u);
+  let b = params.column0 + min(column_b, params.N - 1u);
+  let bias_a = bias_at(a);
+  let bias_b = bias_at(b);
+  let gamma_a = gamma_at(a);
+  let gamma_b = gamma_at(b);
 #repeat r ROWS
+  {
+#repeat i PASSES
+    let line_$i = $iu * LINE_ROWS + lane / LINE;
+    let row_$i = row0 + subgroup_row + $ru * 16u + line_$i;
+    let residual_a_$i = residual_at(min(row_$i, params.M - 1u), a);
+    let residual_b_$i = residual_at(min(row_$i, params.M - 1u), b);
+#end
+    if HAS_RESIDUAL {
+      // Never runs, as above: all of them travel at once.
+      for (var i = 0u; i < params.never; i++) {
+#repeat i PASSES
+        out[i + $iu] = bitcast<u32>(residual_a_$i + residual_b_$i);
+#end
+      }
+    }
 #repeat c COLUMNS
-  subgroupMatrixStore<row_major>(&tile, place, sum_$r_$c, RESULT_STRIDE);
-  workgroupBarrier();
-  for (var e = lane * 2u; e < 256u; e += SUBGROUP * 2u) {
-    let row = row0 + subgroup_row + $ru * 16u + e / 16u;
-    let column = column0 + subgroup_column + $cu * 16u + e % 16u;
-    let at = place + (e / 16u) * RESULT_STRIDE + (e % 16u) / 4u;
-    if SPLIT {
-      if row < params.M {
-        let to = (group.z * params.M + row) * params.columns + column;
-        for (var i = 0u; i < 2u; i++) {
-          if column + i < params.N {
-            out[to + i] = tile[at][e % 4u + i];
+    subgroupMatrixStore<row_major>(&tile, strip + $cu * 4u, sum_$r_$c, STRIP_STRIDE);
+#end
+    workgroupBarrier();
+#repeat i PASSES
+    if row_$i < params.M {
+      let at = strip + line_$i * STRIP_STRIDE;
+      let sum_a = bitcast<f32>(tile[at + strip_a / 4u][strip_a % 4u]);
+      let sum_b = bitcast<f32>(tile[at + strip_b / 4u][strip_b % 4u]);
+      if SPLIT {
+        let to = (group.z * params.M + row_$i) * params.columns;
+        if column_a < params.N {
+          out[to + column_a] = bitcast<u32>(sum_a);
+        }
+        if column_b < params.N {
+          out[to + column_b] = bitcast<u32>(sum_b);
+        }
+      } else {
+        let to = row_$i * params.columns + params.column0;
+        let value_a = complete(sum_a, bias_a, gamma_a, residual_a_$i);
+        let value_b = complete(sum_b, bias_b, gamma_b, residual_b_$i);
+        if OUT_F16 {
+          if column_a < params.N {
+            out[(to + column_a) >> 1u] = narrow_pair(value_a, value_b);
+          }
+        } else {
+          if column_a < params.N {
+            out[to + column_a] = bitcast<u32>(value_a);
+          }
+          if column_b < params.N {
+            out[to + column_b] = bitcast<u32>(value_b);
           }
         }
       }
-    } else {
-      store_pair(row, column, bitcast<f32>(tile[at][e % 4u]), bitcast<f32>(tile[at][e % 4u + 1u]));
     }
-  }
-  workgroupBarrier();
 #end
+    workgroupBarrier();
+  }
 #end
 }

@@ -1,6 +1,5 @@
-import { attention } from '../../kernels/attention.ts';
-import { sigmoidGate } from '../../kernels/elementwise.ts';
-import { headNormRope, type Rope } from '../../kernels/head_norm_rope.ts';
+import { cachedAttention } from '../../kernels/cached_attention.ts';
+import type { Rope } from '../../kernels/head_norm_rope.ts';
 import { heads } from '../../kernels/heads.ts';
 import { type InputNorm, linear } from '../../kernels/matmul.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
@@ -46,14 +45,7 @@ export class GatedAttention {
    */
   forward(h: Tensor, norm: InputNorm, rope: Rope, state: KeyValueState, at: number | Place, residual?: Tensor): Tensor {
     const { num_attention_heads: H, num_key_value_heads: G, head_dim: D, rms_norm_eps: eps } = this.config;
-    const { device } = h;
     const tokens = h.dim(0);
-    const { operand } = this.precision;
-    const { cursor, start, total } =
-      typeof at === 'number'
-        ? { cursor: undefined, start: at, total: at + tokens }
-        : { cursor: at.cursor, start: 0, total: at.reach };
-
     const qkv = linear(h, this.qkv_proj, { norm });
     const tokenStride = qkv.dim(1);
     const query = heads(qkv, { tokens, heads: H, dim: D, tokenStride, headStride: 2 * D });
@@ -61,24 +53,15 @@ export class GatedAttention {
     const key = heads(qkv, { tokens, heads: G, dim: D, tokenStride, offset: 2 * H * D });
     const value = heads(qkv, { tokens, heads: G, dim: D, tokenStride, offset: (2 * H + G) * D });
 
-    const q = heads(device.tensor([tokens, H, D], operand), { tokens, heads: H, dim: D, tokenStride: H * D });
-    const slot = { tokens, heads: G, dim: D, tokenStride: G * D, offset: start * G * D };
-    headNormRope(query, q, { norm: { kind: 'rms', weight: this.q_norm, eps, weightOffset: 1 }, rope });
-    headNormRope(key, heads(state.k, slot), {
-      norm: { kind: 'rms', weight: this.k_norm, eps, weightOffset: 1 },
+    const normOf = (weight: Tensor) => ({ kind: 'rms', weight, eps, weightOffset: 1 }) as const;
+    const attended = cachedAttention({ query, key, value, gate }, state, {
+      qNorm: normOf(this.q_norm),
+      kNorm: normOf(this.k_norm),
       rope,
-      cursor,
+      ...(typeof at === 'number' ? { total: at + tokens } : { total: at.reach, cursor: at.cursor }),
+      dtype: this.precision.operand,
+      variant: this.precision.attention,
     });
-    headNormRope(value, heads(state.v, slot), { cursor });
-
-    const seen = { tokens: total, heads: G, dim: D, tokenStride: G * D };
-    const variant = this.precision.attention;
-    const a = attention(q, heads(state.k, seen), heads(state.v, seen), {
-      causal: true,
-      cursor,
-      ...(variant && { variant }),
-    });
-    const gated = sigmoidGate(a.reshape(tokens, H, D), gate, operand);
-    return linear(gated, this.o_proj, residual === undefined ? {} : { residual });
+    return linear(attended, this.o_proj, residual === undefined ? {} : { residual });
   }
 }

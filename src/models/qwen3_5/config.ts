@@ -120,7 +120,7 @@ function parseText(fields: JsonFields): Qwen35TextConfig {
     intermediate_size: fields.integer('intermediate_size', { max: 2 ** 20 }),
     num_attention_heads: fields.integer('num_attention_heads', heads),
     num_key_value_heads: fields.integer('num_key_value_heads', heads),
-    head_dim: fields.integer('head_dim', { max: 1024, fallback: 256 }),
+    head_dim: fields.integer('head_dim', { max: 512, fallback: 256 }),
     linear_num_key_heads: fields.integer('linear_num_key_heads', heads),
     linear_num_value_heads: fields.integer('linear_num_value_heads', heads),
     linear_key_head_dim: fields.integer('linear_key_head_dim', { max: 1024 }),
@@ -134,6 +134,7 @@ function parseText(fields: JsonFields): Qwen35TextConfig {
   };
   expectMultiple(fields, 'num_attention_heads', config.num_attention_heads, config.num_key_value_heads);
   expectMultiple(fields, 'linear_num_value_heads', config.linear_num_value_heads, config.linear_num_key_heads);
+  expectMultiple(fields, 'head_dim', config.head_dim, 8); // the attention kernel for decoding reads that many values at once
   expectRotarySections(fields, config);
   return config;
 }

@@ -67,7 +67,7 @@ export class Decoder {
   }
 
   #choose(logits: Tensor): void {
-    this.model.device.copy(this.sampler.choose(logits, this.#cursor), 0, this.token, 0, 1);
+    this.sampler.choose(logits, this.#cursor, this.token);
   }
 
   /** Frees the GPU memory. */

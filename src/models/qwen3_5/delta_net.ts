@@ -1,4 +1,4 @@
-import { causalConv1d } from '../../kernels/causal_conv1d.ts';
+import { convolvedLinear } from '../../kernels/causal_conv1d.ts';
 import { type DeltaShape, gatedDeltaNorm } from '../../kernels/gated_delta.ts';
 import { type InputNorm, linear } from '../../kernels/matmul.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
@@ -58,18 +58,16 @@ export class GatedDeltaNet {
     const { valueHeads, valueDim } = this.shape;
     const values = valueHeads * valueDim;
 
-    const projected = linear(h, this.in_proj, { norm }); // qkv | z | b | a
-    const stride = projected.dim(1);
+    // projected: qkv | z | b | a
+    const conv = { weight: this.conv1d, state: state.conv };
+    const { projected, y } = convolvedLinear(h, this.in_proj, norm, conv);
     const gates = { tensor: projected, b: this.channels + values, a: this.channels + values + valueHeads };
-    const norm_z = {
+    const { normed, groups } = gatedDeltaNorm(y, gates, this.A_log, this.dt_bias, state.recurrent, this.shape, {
       weight: this.norm,
       z: this.channels,
       eps: this.config.rms_norm_eps,
       dtype: this.precision.operand,
-    };
-
-    const qkv = causalConv1d(projected, { channels: this.channels, stride, offset: 0 }, this.conv1d, state.conv);
-    const normed = gatedDeltaNorm(qkv, gates, this.A_log, this.dt_bias, state.recurrent, this.shape, norm_z);
-    return linear(normed, this.out_proj, residual === undefined ? {} : { residual });
+    });
+    return linear(normed, this.out_proj, { groups, ...(residual && { residual }) });
   }
 }

@@ -22,13 +22,15 @@ export class Sampler {
     this.#history = history;
   }
 
-  /** The token after these logits, f32 [1, V]; `cursor` counts the draws (kernels/cursor.ts). @returns i32 [1] */
-  choose(logits: Tensor, cursor: Tensor): Tensor {
-    if (this.options === undefined) return argmax(logits);
+  /** Writes the token after these logits, f32 [1, V], into `token`, i32 [1]; `cursor` counts the draws (kernels/cursor.ts). */
+  choose(logits: Tensor, cursor: Tensor, token: Tensor): void {
+    if (this.options === undefined) {
+      argmax(logits, token);
+      return;
+    }
     const history = this.#history;
-    const token = sampleToken(logits, { options: this.options, cursor, ...(history && { history }) });
+    sampleToken(logits, { options: this.options, cursor, ...(history && { history }) }, token);
     if (history !== undefined) markTokens(history, token, GENERATED);
-    return token;
   }
 
   /** Frees the GPU memory. */

@@ -55,14 +55,15 @@ export class Block {
     this.#config = config;
     this.#precision = precision;
     this.norm1 = normWeights(weights, 'norm1', dim);
-    this.qkv = linearWeights(weights, 'attn.qkv', 3 * dim, dim);
+    const matrices = weights.forOperands(precision.operand);
+    this.qkv = linearWeights(matrices, 'attn.qkv', 3 * dim, dim);
     this.qNorm = config.qkNorm ? headNorm('attn.q_norm') : undefined;
     this.kNorm = config.qkNorm ? headNorm('attn.k_norm') : undefined;
-    this.proj = linearWeights(weights, 'attn.proj', dim, dim);
+    this.proj = linearWeights(matrices, 'attn.proj', dim, dim);
     this.ls1 = weights.vector('ls1.gamma', [dim]);
     this.norm2 = normWeights(weights, 'norm2', dim);
-    this.fc1 = linearWeights(weights, 'mlp.fc1', hidden, dim);
-    this.fc2 = linearWeights(weights, 'mlp.fc2', dim, hidden);
+    this.fc1 = linearWeights(matrices, 'mlp.fc1', hidden, dim);
+    this.fc2 = linearWeights(matrices, 'mlp.fc2', dim, hidden);
     this.ls2 = weights.vector('ls2.gamma', [dim]);
   }
 

@@ -43,7 +43,7 @@ class Convolution {
   readonly #precision: Precision;
 
   constructor(weights: Weights, name: string, shape: readonly number[], precision: Precision, hasBias = true) {
-    this.weight = weights.matrix(`${name}.weight`, shape);
+    this.weight = weights.forOperands(precision.operand).matrix(`${name}.weight`, shape);
     this.bias = hasBias ? weights.vector(`${name}.bias`, [shape[0]!]) : undefined;
     this.#precision = precision;
   }

@@ -29,11 +29,14 @@ export class DptHead {
       precision,
     );
     const hidden = weights.shape('scratch.output_conv2.0.weight')[0]!;
-    const conv = (name: string, shape: number[]): Affine => ({
-      weight: weights.matrix(`scratch.output_conv2.${name}.weight`, shape),
+    const conv = (name: string, shape: number[], operand: Precision['operand']): Affine => ({
+      weight: weights.forOperands(operand).matrix(`scratch.output_conv2.${name}.weight`, shape),
       bias: weights.vector(`scratch.output_conv2.${name}.bias`, [shape[0]!]),
     });
-    this.outputConv2 = [conv('0', [hidden, outputs, 3, 3]), conv('2', [values + 1, hidden, 1, 1])];
+    this.outputConv2 = [
+      conv('0', [hidden, outputs, 3, 3], this.dpt.precision.operand),
+      conv('2', [values + 1, hidden, 1, 1], 'f32'),
+    ];
     this.#activation = activation;
     this.values = values;
   }

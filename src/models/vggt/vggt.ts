@@ -93,7 +93,7 @@ export class VGGT {
     const weights = new Weights(device, checkpoint);
     try {
       const precision = precisionOf(options.dtype, options.attention);
-      const model = new VGGT(weights, await readConfig(path), precision, options.heads);
+      const model = build(weights, await readConfig(path), precision, options.heads);
       const load = () => weights.load(options.onProgress);
       await loadWhileCompiling(device, load, () => model.rehearse([-1]), options.onCompile);
       return model;
@@ -109,7 +109,7 @@ export class VGGT {
   static async describe(path: string): Promise<VggtDescription> {
     const checkpoint = await Checkpoint.open(path);
     await checkpoint.close();
-    return { config: await readConfig(path), heads: headsIn(checkpoint) };
+    return { config: (await readConfig(path)).config, heads: headsIn(checkpoint) };
   }
 
   /** The heads that are loaded. */
@@ -203,10 +203,29 @@ export function headsIn({ entries }: Checkpoint, prefix = ''): HeadName[] {
   return HEADS.filter((head) => names.some((name) => name.startsWith(`${prefix}${head}_head.`)));
 }
 
-async function readConfig(path: string): Promise<VggtConfig> {
+/** The sizes in the config.json beside a checkpoint, or those of VGGT-1B where none is. */
+async function readConfig(path: string): Promise<{ config: VggtConfig; isGiven: boolean }> {
   const folder = (await stat(path)).isDirectory() ? path : dirname(path);
   const source = join(folder, 'config.json');
-  return parseVggtConfig(await readJsonFileIfPresent(source), source);
+  const json = await readJsonFileIfPresent(source);
+  return { config: parseVggtConfig(json, source), isGiven: json !== undefined };
+}
+
+/** @throws InputError when a weight is missing or of another shape */
+function build(
+  weights: Weights,
+  { config, isGiven }: { config: VggtConfig; isGiven: boolean },
+  precision: Precision,
+  heads: readonly HeadName[] | undefined,
+): VGGT {
+  try {
+    return new VGGT(weights, config, precision, heads);
+  } catch (error) {
+    if (isGiven || !(error instanceof InputError)) throw error;
+    throw new InputError(
+      `${error.message.replace(/\.$/, '')}; without a config.json beside it the sizes of VGGT-1B are expected.`,
+    );
+  }
 }
 
 /** The outputs of the aggregator that some heads read. */

@@ -140,6 +140,8 @@ describe('parseQwen35Config', () => {
     ['hidden_act', 'gelu'],
     ['attention_bias', true],
     ['head_dim', 4],
+    ['head_dim', 36],
+    ['head_dim', 1024],
     ['rms_norm_eps', '1e-6'],
     ['rms_norm_eps', Number.NaN],
     ['eos_token_id', 768],
@@ -153,6 +155,13 @@ describe('parseQwen35Config', () => {
   ];
   it.each(refusedText)('refuses text_config.%s = %j', (key, value) => {
     expect(() => parse({}, { [key]: value })).toThrow(InputError);
+  });
+
+  it('names the attention heads that decoding cannot read', () => {
+    const rope_parameters = { rope_theta: 1e7, mrope_section: [2, 2, 1] };
+    expect(() => parse({}, { head_dim: 20, partial_rotary_factor: 0.5, rope_parameters })).toThrow(
+      /head_dim must be a multiple of 8, found 20/,
+    );
   });
 
   const refusedVision: [string, unknown][] = [

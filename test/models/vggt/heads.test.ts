@@ -178,6 +178,16 @@ describe('replayVggt', () => {
   });
 });
 
+describe('a checkpoint without a config.json', () => {
+  it('is expected to have the sizes of VGGT-1B', async () => {
+    const load = VGGT.load(device(), `${FIXTURE}/reference/one_frame.safetensors`, { dtype: 'float32' });
+    await expect(load).rejects.toThrow(InputError);
+    await expect(load).rejects.toThrow(
+      /"aggregator\..*", found none .*; without a config\.json beside it the sizes of VGGT-1B are expected\.$/,
+    );
+  });
+});
+
 describe('a checkpoint of 16-bit weights with some heads', () => {
   let folder: string;
   beforeAll(async () => {

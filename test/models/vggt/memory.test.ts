@@ -57,11 +57,15 @@ const WIDTHS: [name: RegExp, width: number][] = [
 /** Weights of every shape asked for, without a checkpoint. */
 class AnyWeights extends Weights {
   override at(prefix: string): Weights {
-    return new AnyWeights(this.device, this.checkpoint, `${this.prefix}${prefix}.`, this.plan);
+    return new AnyWeights(this.device, this.checkpoint, `${this.prefix}${prefix}.`, this.plan, this.operand);
+  }
+
+  override forOperands(operand: 'f32' | 'f16'): Weights {
+    return new AnyWeights(this.device, this.checkpoint, this.prefix, this.plan, operand);
   }
 
   override matrix(_: string, shape: readonly number[]): Tensor {
-    return this.device.persistent(shape, 'f32');
+    return this.device.persistent(shape, this.operand);
   }
 
   override padded(_: string, [rows]: readonly number[], width: number): Tensor {
