@@ -13,7 +13,7 @@ import { jsonText } from '../src/io/json_text.ts';
 import { writeTextFile } from '../src/io/output_file.ts';
 import { DTYPES, type DtypeName } from '../src/models/precision.ts';
 import { compare } from '../src/models/reference.ts';
-import { frameOf, padToLargest, toUnitPlanar } from '../src/models/vggt/image_processor.ts';
+import { frameOf, padToLargest, stackFrames } from '../src/models/vggt/image_processor.ts';
 import { type FrameImages, type Predictions, VGGT } from '../src/models/vggt/vggt.ts';
 import { Device } from '../src/tensor/device.ts';
 
@@ -54,8 +54,7 @@ function madeUpFrames(frames: number, width: number, height: number): FrameImage
 /** Pictures as the `vggt` command sees them, over and over until there are enough. */
 async function pictureFrames(paths: readonly string[], frames: number, side: number): Promise<FrameImages> {
   const pictures = await Promise.all(paths.map(async (path) => frameOf(await decodeImage(path), 'crop', side)));
-  const all = padToLargest(Array.from({ length: frames }, (_, f) => pictures[f % pictures.length]!));
-  return { ...toUnitPlanar(all), frames };
+  return stackFrames(padToLargest(Array.from({ length: frames }, (_, f) => pictures[f % pictures.length]!)));
 }
 
 /** Points on a grid inside the first frame. */

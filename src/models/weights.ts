@@ -118,11 +118,11 @@ export class Weights {
     return target;
   }
 
-  /** A matrix whose rows are followed by zeros up to `width` values, widened to f32 where there are any: [rows, width]. */
+  /** A matrix whose rows are followed by zeros up to `width` values, widened to f32 where there are any: [rows, width] then. */
   padded(name: string, shape: readonly number[], width: number): Tensor {
     const rows = shape[0]!;
     const content = elementCount(shape) / rows;
-    if (content === width) return this.matrix(name, shape).reshape(rows, width);
+    if (content === width) return this.matrix(name, shape);
     const target = this.#allocate([rows, width], 'f32'); // memory is zero until it is written
     const accept = (values: Float32Array, first: number) => {
       for (let at = 0; at < values.length; ) {

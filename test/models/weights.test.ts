@@ -71,7 +71,7 @@ describe('matrices', () => {
       const matrix = weights.padded('m', [rows, 3, 14, 14], padded);
       const whole = weights.padded('m', [rows, 3, 14, 14], width);
       await weights.load();
-      expect([matrix.shape, whole.shape, whole.dtype]).toEqual([[rows, padded], [rows, width], 'bf16']);
+      expect([matrix.shape, whole.shape, whole.dtype]).toEqual([[rows, padded], [rows, 3, 14, 14], 'bf16']);
       const found = await device().readFloat32(matrix);
       const expected = (i: number) => (i % padded < width ? value(Math.floor(i / padded), i % padded) : 0);
       expect(found.every((one, i) => one === expected(i))).toBe(true);
