@@ -37,6 +37,14 @@ const EPS = 1e-6;
 /** Frames of a group: enough to fill a GPU, few enough that it begins while the CPU still cuts up the next ones. */
 const MOST_FRAMES = 8;
 
+/** What every frame of one size begins with. */
+interface FixedTokens {
+  /** The class token at its position and the register tokens: f32 [1 + registers, dim]. */
+  readonly special: Tensor;
+  /** Positions of the patches: f32 [patches, dim]. */
+  readonly positions: Tensor;
+}
+
 /** The DINOv2 vision transformer with register tokens that turns every frame by itself into patch tokens (spec vggt.md section 3). */
 export class DinoVisionTransformer {
   readonly #device: Device;
@@ -84,16 +92,20 @@ export class DinoVisionTransformer {
   forward(images: FrameImages): Tensor {
     const { frames, height, width } = images;
     const device = this.#device;
-    const patches = (height / this.#patchSize) * (width / this.#patchSize);
-    const result = device.tensor([frames, patches, this.#dim]);
+    const [rows, columns] = [height / this.#patchSize, width / this.#patchSize];
+    const patches = rows * columns;
     const pixels = images.data.length / frames;
     const group = this.#framesAtOnce(patches);
-    for (let first = 0; first < frames; first += group) {
-      const count = Math.min(group, frames - first);
-      const data = images.data.subarray(first * pixels, (first + count) * pixels);
-      device.tidy(() => this.#group({ data, frames: count, height, width }, result, first * patches));
-    }
-    return result;
+    return device.tidy(() => {
+      const result = device.tensor([frames, patches, this.#dim]);
+      const fixed = this.#fixedTokens(rows, columns);
+      for (let first = 0; first < frames; first += group) {
+        const count = Math.min(group, frames - first);
+        const data = images.data.subarray(first * pixels, (first + count) * pixels);
+        device.tidy(() => this.#group({ data, frames: count, height, width }, fixed, result, first * patches));
+      }
+      return result;
+    });
   }
 
   #framesAtOnce(patches: number): number {
@@ -104,11 +116,11 @@ export class DinoVisionTransformer {
   }
 
   /** Writes the patch tokens of some frames to `result`, from its token `target` on. */
-  #group(images: FrameImages, result: Tensor, target: number): void {
+  #group(images: FrameImages, fixed: FixedTokens, result: Tensor, target: number): void {
     const { frames } = images;
     const device = this.#device;
     const specials = 1 + this.#registers;
-    let tokens = device.tidy(() => this.#embed(images));
+    let tokens = device.tidy(() => this.#embed(images, fixed));
     for (const block of this.blocks) {
       const next = block.forward(tokens, { segments: frames });
       device.dispose(tokens);
@@ -121,37 +133,39 @@ export class DinoVisionTransformer {
     copyTokens({ tensor: normed, perFrame, first: specials }, targets, frames, patches);
   }
 
-  /** Per frame the class token, the register tokens (which have no position) and the patches: [frames * tokens, dim]. */
-  #embed(images: FrameImages): Tensor {
-    const { frames, height, width } = images;
+  #fixedTokens(rows: number, columns: number): FixedTokens {
     const device = this.#device;
     const dim = this.#dim;
     const specials = 1 + this.#registers;
-    const [rows, columns] = [height / this.#patchSize, width / this.#patchSize];
-    const patches = rows * columns;
-    const perFrame = specials + patches;
-
-    const table = device.upload(this.positions.grid(rows, columns), [patches, dim], 'f32');
-    const positions = device.tensor([frames * patches, dim]);
-    copyTokens(
-      { tensor: table, perFrame: 0, first: 0 },
-      { tensor: positions, perFrame: patches, first: 0 },
-      frames,
-      patches,
-    );
-    const embedded = linear(this.#patches(images), this.proj.weight, { bias: this.proj.bias, residual: positions });
-
     const special = new Float32Array(specials * dim);
     special.set(this.clsToken.map((value, i) => value + this.positions.cls[i]!));
     special.set(this.registerTokens, dim);
+    return {
+      special: device.upload(special, [specials, dim], 'f32'),
+      positions: device.upload(this.positions.grid(rows, columns), [rows * columns, dim], 'f32'),
+    };
+  }
+
+  /** Per frame the class token, the register tokens (which have no position) and the patches: [frames * tokens, dim]. */
+  #embed(images: FrameImages, { special, positions }: FixedTokens): Tensor {
+    const { frames } = images;
+    const device = this.#device;
+    const dim = this.#dim;
+    const [specials, patches] = [special.dim(0), positions.dim(0)];
+    const perFrame = specials + patches;
+
+    const placed = device.tensor([frames * patches, dim]);
+    copyTokens(
+      { tensor: positions, perFrame: 0, first: 0 },
+      { tensor: placed, perFrame: patches, first: 0 },
+      frames,
+      patches,
+    );
+    const embedded = linear(this.#patches(images), this.proj.weight, { bias: this.proj.bias, residual: placed });
+
     const tokens = device.tensor([frames * perFrame, dim]);
     const target = { tensor: tokens, perFrame };
-    copyTokens(
-      { tensor: device.upload(special, [specials, dim], 'f32'), perFrame: 0, first: 0 },
-      { ...target, first: 0 },
-      frames,
-      specials,
-    );
+    copyTokens({ tensor: special, perFrame: 0, first: 0 }, { ...target, first: 0 }, frames, specials);
     copyTokens({ tensor: embedded, perFrame: patches, first: 0 }, { ...target, first: specials }, frames, patches);
     return tokens;
   }
