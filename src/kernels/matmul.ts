@@ -149,6 +149,7 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
       constants: {
         ...constants,
         ...tiling.constants,
+        ...(variant === 'matvec' && { EARLY_RESIDUAL: true }),
         ...(norm && { NORM: true }),
         ...(groups && { GROUP: groups.size }),
         ...(conv && convConstants(conv, tiling.constants)),

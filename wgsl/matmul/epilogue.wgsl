@@ -9,6 +9,7 @@
 const HAS_BIAS: bool = false;
 const HAS_GAMMA: bool = false;
 const HAS_RESIDUAL: bool = false;
+const EARLY_RESIDUAL: bool = false; // it was read before the product, into early_residual: matvec_body.wgsl
 const ACTIVATION: u32 = 0u;
 const OUT_F16: bool = false;
 
@@ -29,6 +30,9 @@ struct Params {
 @group(0) @binding(4) var<storage, read> residual: array<f32>;
 @group(0) @binding(5) var<storage, read_write> out: array<u32>;
 
+// Of the two neighbouring columns that a thread stores.
+var<private> early_residual: vec2<f32>;
+
 // column: of the whole weight. params.columns is the width of out, params.N the rows of w that are bound.
 fn finish(row: u32, column: u32, product: f32) -> f32 {
   var value = product * params.scale;
@@ -40,7 +44,11 @@ fn finish(row: u32, column: u32, product: f32) -> f32 {
     value *= gamma[column];
   }
   if HAS_RESIDUAL {
-    value += residual[row * params.columns + column];
+    if EARLY_RESIDUAL {
+      value += early_residual[(column - params.column0) % 2u];
+    } else {
+      value += residual[row * params.columns + column];
+    }
   }
   return value;
 }
