@@ -35,18 +35,16 @@ export type AttentionVariant = (typeof ATTENTION_VARIANTS)[number];
  * last; the strides keep stores of scores off each other's banks.
  */
 const MATRIX_TILES = tunable('attention/flash_matrix', [
-  { MATRICES: 2, SUBGROUPS: 4, TILES: 2, SCORE_STRIDE: 40 },
-  { MATRICES: 2, SUBGROUPS: 8, TILES: 2, SCORE_STRIDE: 40 },
-  { MATRICES: 2, SUBGROUPS: 4, TILES: 1, SCORE_STRIDE: 40 },
-  { MATRICES: 1, SUBGROUPS: 4, TILES: 2, SCORE_STRIDE: 24 },
+  { KEYS: 32, MATRICES: 2, SUBGROUPS: 8, TILES: 2, SCORE_STRIDE: 40 },
+  { KEYS: 16, MATRICES: 2, SUBGROUPS: 4, TILES: 2, SCORE_STRIDE: 40 },
+  { KEYS: 16, MATRICES: 2, SUBGROUPS: 4, TILES: 1, SCORE_STRIDE: 40 },
+  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, TILES: 2, SCORE_STRIDE: 24 },
 ]);
 const WIDE_MATRIX_TILES = tunable('attention/flash_matrix wide', [
-  { MATRICES: 1, SUBGROUPS: 8, TILES: 2, SCORE_STRIDE: 24 },
-  { MATRICES: 1, SUBGROUPS: 4, TILES: 1, SCORE_STRIDE: 24 },
-  { MATRICES: 1, SUBGROUPS: 8, TILES: 1, SCORE_STRIDE: 24 },
+  { KEYS: 16, MATRICES: 1, SUBGROUPS: 8, TILES: 2, SCORE_STRIDE: 24 },
+  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, TILES: 1, SCORE_STRIDE: 24 },
+  { KEYS: 16, MATRICES: 1, SUBGROUPS: 8, TILES: 1, SCORE_STRIDE: 24 },
 ]);
-/** Keys of a tile of `flash_matrix`. */
-const MATRIX_KEYS = 16;
 const NARROW_HEAD = 64;
 
 /** Whether a variant can do this. */
@@ -175,7 +173,7 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
         CAUSAL: causal,
         OUT_F16: dtype === 'f16',
         DIM_MATRICES: matrices,
-        LOADS: Math.ceil((MATRIX_KEYS * 2 * matrices) / (32 * tile.SUBGROUPS)),
+        LOADS: Math.ceil((tile.KEYS * 2 * matrices) / (32 * tile.SUBGROUPS)),
       },
       bindings: [...operands, out],
       params: { ...common.params, count: 0 },
