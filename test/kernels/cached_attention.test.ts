@@ -65,7 +65,7 @@ describe.each([
   { sizes: small, dtype: 'f32', fused: 0, prompt: 61 },
   { sizes: small, dtype: 'f32', fused: 1, prompt: 61 },
   { sizes: { count: 3, kvHeads: 1, dim: 40, half: 20 }, dtype: 'f16', fused: 1, prompt: 126 },
-  // As many heads as would take more memory than a workgroup has: several share a key head.
+  // More queries a key head than one workgroup has memory for.
   { sizes: { count: 9, kvHeads: 1, dim: 256, half: 32 }, dtype: 'f16', fused: 1, prompt: 62 },
   // A head size that the one-token kernels do not take.
   { sizes: { count: 2, kvHeads: 2, dim: 12, half: 2 }, dtype: 'f16', fused: 1, prompt: 9 },
