@@ -221,6 +221,9 @@ def main() -> None:
         generator = torch.Generator().manual_seed(3)
         shapes = camera_head() | dense_head("depth_head", 2) | dense_head("point_head", 4) | track_head()
         heads = {name: random_weight(name, shape, generator) for name, shape in shapes.items()}
+        # Fields of view near a radian, so that there are cameras through which depth becomes points.
+        heads["camera_head.pose_branch.fc2.weight"][7:] *= 0.1
+        heads["camera_head.pose_branch.fc2.bias"][7:] = 0.25
         save_file(vggt_tensors(("aggregator.",)) | heads, args.out / "model.safetensors", metadata={"format": "pt"})
         return
     make_qwen(args.out, args.text_from)
