@@ -16,9 +16,9 @@ const SPLITS = 256;
 const TILE = tunable(
   'attention/decode',
   [
+    { GROUP: 1, VALUES: 8 },
     { GROUP: 8, VALUES: 8 },
     { GROUP: 4, VALUES: 4 },
-    { GROUP: 1, VALUES: 8 },
   ],
   { GROUP: 1, VALUES: 1 },
 );

@@ -19,7 +19,7 @@ const SUBGROUP: u32 = 32u;
 const SUBGROUPS: u32 = 4u;
 const MATRICES: u32 = 2u; // of 16 queries a subgroup: 1 or 2
 const DIM_MATRICES: u32 = 4u; // DIM / 16, rounded up
-const TILES: u32 = 2u; // 2: the next keys and values arrive while the present ones are in use; 1: in between, at a second barrier (KEYS is 16 then)
+const TILES: u32 = 2u; // 2: the next keys and values arrive while the present ones are in use; 1: in between, at the cost of a barrier
 const SCORE_STRIDE: u32 = 40u; // words of a row of scores: a multiple of 4, at least 16 * MATRICES
 const LEAD: f32 = 12.0;
 
@@ -157,22 +157,15 @@ fn main(
 #repeat m MATRICES
       subgroupMatrixStore<row_major>(&tile, region + $mu * 4u, product_$m, SCORE_STRIDE / 4u);
 #end
-      if $cu == KEY_MATRICES - 1u {
-        // The next keys (and values) take their place, and those after them set out.
-        if TILES == 1u {
-          workgroupBarrier();
-        }
+      if TILES == 2u && $cu == 0u {
+        // The next keys and values arrive, and those after them set out.
 #repeat i LOADS
         if mine_$i {
           tile[k_other + place_$i] = select(vec4<u32>(), k_next_$i, inside_$i);
-          if TILES == 2u {
-            tile[TILES * TILE + k_other + place_$i] = select(vec4<u32>(), v_next_$i, inside_$i);
-          }
+          tile[TILES * TILE + k_other + place_$i] = select(vec4<u32>(), v_next_$i, inside_$i);
         }
         k_next_$i = k[k_base + min(key0 + 2u * KEYS + row_$i, last) * k_step + read_$i];
-        if TILES == 2u {
-          v_next_$i = v[v_base + min(key0 + 2u * KEYS + row_$i, last) * v_step + read_$i];
-        }
+        v_next_$i = v[v_base + min(key0 + 2u * KEYS + row_$i, last) * v_step + read_$i];
 #end
         // Never runs. Its use of what was loaded keeps the compiler from moving the loads down to where they are needed.
         for (var i = 0u; i < params.first; i++) {
@@ -253,10 +246,18 @@ fn main(
     if TILES == 1u {
 #repeat i LOADS
       if mine_$i {
+        tile[place_$i] = select(vec4<u32>(), k_next_$i, inside_$i);
         tile[TILE + place_$i] = select(vec4<u32>(), v_next_$i, inside_$i);
       }
+      k_next_$i = k[k_base + min(key0 + 2u * KEYS + row_$i, last) * k_step + read_$i];
       v_next_$i = v[v_base + min(key0 + 2u * KEYS + row_$i, last) * v_step + read_$i];
 #end
+      for (var i = 0u; i < params.first; i++) {
+#repeat i LOADS
+        out[i + $iu] = k_next_$i.x ^ v_next_$i.x;
+#end
+      }
+      workgroupBarrier();
     }
     k_now = k_other;
   }
