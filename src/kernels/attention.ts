@@ -1,4 +1,4 @@
-import { grid } from '../tensor/device.ts';
+import { type Device, grid } from '../tensor/device.ts';
 import { DTYPE_BYTES, DTYPE_CODE } from '../tensor/dtype.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -35,19 +35,28 @@ export type AttentionVariant = (typeof ATTENTION_VARIANTS)[number];
  * last; the strides keep stores of scores off each other's banks.
  */
 const MATRIX_TILES = tunable('attention/flash_matrix', [
-  { MATRICES: 2, SUBGROUPS: 4, TILES: 2, SCORE_STRIDE: 40 },
-  { MATRICES: 2, SUBGROUPS: 8, TILES: 2, SCORE_STRIDE: 40 },
-  { MATRICES: 2, SUBGROUPS: 4, TILES: 1, SCORE_STRIDE: 40 },
-  { MATRICES: 1, SUBGROUPS: 4, TILES: 2, SCORE_STRIDE: 24 },
+  { KEYS: 32, MATRICES: 2, SUBGROUPS: 8, TILES: 2, SCORE_STRIDE: 40 },
+  { KEYS: 16, MATRICES: 2, SUBGROUPS: 4, TILES: 2, SCORE_STRIDE: 40 },
+  { KEYS: 16, MATRICES: 2, SUBGROUPS: 4, TILES: 1, SCORE_STRIDE: 40 },
+  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, TILES: 2, SCORE_STRIDE: 24 },
 ]);
 const WIDE_MATRIX_TILES = tunable('attention/flash_matrix wide', [
-  { MATRICES: 1, SUBGROUPS: 8, TILES: 2, SCORE_STRIDE: 24 },
-  { MATRICES: 1, SUBGROUPS: 4, TILES: 1, SCORE_STRIDE: 24 },
-  { MATRICES: 1, SUBGROUPS: 8, TILES: 1, SCORE_STRIDE: 24 },
+  { KEYS: 16, MATRICES: 1, SUBGROUPS: 8, TILES: 2, SCORE_STRIDE: 24 },
+  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, TILES: 1, SCORE_STRIDE: 24 },
+  { KEYS: 16, MATRICES: 1, SUBGROUPS: 8, TILES: 1, SCORE_STRIDE: 24 },
 ]);
-/** Keys of a tile of `flash_matrix`. */
-const MATRIX_KEYS = 16;
 const NARROW_HEAD = 64;
+
+/** The tile for heads of so many dims: the chosen one, or the first that fits into the device's workgroup memory. */
+function matrixTile(device: Device, dim: number) {
+  const tiles = dim <= NARROW_HEAD ? MATRIX_TILES : WIDE_MATRIX_TILES;
+  const rowBytes = 32 * Math.ceil(dim / 16) + 16;
+  const fits = (tile: (typeof tiles)['candidates'][number]) =>
+    2 * tile.TILES * tile.KEYS * rowBytes + 64 * tile.SUBGROUPS * tile.SCORE_STRIDE <=
+    device.limits.maxComputeWorkgroupStorageSize;
+  const chosen = tileFor(device, tiles);
+  return fits(chosen) ? chosen : (tiles.candidates.find(fits) ?? chosen);
+}
 
 /** Whether a variant can do this. */
 export function attentionSupports(variant: AttentionVariant, q: Heads, k: Heads, v: Heads): boolean {
@@ -166,7 +175,7 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
 
   if (variant === 'flash_matrix') {
     const matrices = Math.ceil(q.dim / 16);
-    const tile = tileFor(device, q.dim <= NARROW_HEAD ? MATRIX_TILES : WIDE_MATRIX_TILES);
+    const tile = matrixTile(device, q.dim);
     device.run({
       kernel: 'attention/flash_matrix',
       constants: {
@@ -175,7 +184,7 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
         CAUSAL: causal,
         OUT_F16: dtype === 'f16',
         DIM_MATRICES: matrices,
-        LOADS: Math.ceil((MATRIX_KEYS * 2 * matrices) / (32 * tile.SUBGROUPS)),
+        LOADS: Math.ceil((tile.KEYS * 2 * matrices) / (32 * tile.SUBGROUPS)),
       },
       bindings: [...operands, out],
       params: { ...common.params, count: 0 },

@@ -193,6 +193,7 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
         ...constants,
         ...epilogue,
         ...tiling.constants,
+        ...(variant === 'matvec' && { EARLY_RESIDUAL: true }),
         ...(norm && { NORM: true }),
         ...(groups && { GROUP: groups.size }),
         ...(conv && convConstants(conv, tiling.constants)),

@@ -3,6 +3,7 @@ import { Checkpoint } from '../../src/io/safetensors.ts';
 import { loadLanguageModel } from '../../src/models/load.ts';
 import { generate } from '../../src/models/qwen3_5/generate.ts';
 import { readReferenceInput } from '../../src/models/qwen3_5/replay.ts';
+import { readReferenceImages } from '../../src/models/vggt/replay.ts';
 import { VGGT } from '../../src/models/vggt/vggt.ts';
 import type { Constants } from '../../src/tensor/shader.ts';
 import { useDevice } from '../device.ts';
@@ -62,7 +63,7 @@ describe('a rehearsal asks for every kernel', () => {
 
   it('of the aggregator of vggt-tiny', async () => {
     const vggt = await VGGT.load(device(), 'test/fixtures/vggt-tiny', { dtype: 'bfloat16', heads: [] });
-    const asked = await rehearsed(() => vggt.rehearse([-1]));
+    const asked = await rehearsed(() => vggt.rehearse());
     const all = used();
     const [height, width] = [70, 42];
     const [output] = vggt.aggregator.forward(
@@ -71,6 +72,21 @@ describe('a rehearsal asks for every kernel', () => {
     );
     device().dispose(output!);
     expect([...all].filter((key) => !asked.has(key))).toEqual([]);
+    vggt.close();
+  });
+
+  it('of a prediction of vggt-tiny', async () => {
+    const path = 'test/fixtures/vggt-tiny';
+    const vggt = await VGGT.load(device(), path, { dtype: 'bfloat16' });
+    const asked = await rehearsed(() => vggt.rehearse());
+    const all = used();
+    const reference = await Checkpoint.open(`${path}/reference/one_frame.safetensors`);
+    const images = await readReferenceImages(reference);
+    await reference.close();
+    // One to four rows (points in a frame) have kernels of their own.
+    await vggt.predict(images, { queryPoints: Float32Array.from({ length: 10 }, (_, i) => 3 * i) });
+    expect([...all].filter((key) => !asked.has(key))).toEqual([]);
+    expect(all.size).toBeGreaterThan(20);
     vggt.close();
   });
 });

@@ -4,9 +4,8 @@
 // (or, with 16 queries a subgroup, two lanes share one) and finds its maximum and sum without asking its neighbours. Outputs cannot be rescaled in place
 // either: the running maximum only moves when a score exceeds it by more than LEAD powers of two (2^12 still fits f16 probabilities); then, rarely, they take
 // the same detour. Softmax in powers of two: exp2((s - max) * scale * log2(e)).
-// One workgroup: SUBGROUPS * MATRICES * 16 queries of one head of one segment (x: query tile, the longest rows first; y: head; z: segment). 16 keys and values
-// arrive at a time, the next ones travelling from memory while the present ones are in use. A subgroup's next scores are computed beside the softmax of the
-// present ones, so that tensor cores and exponentials work at once.
+// One workgroup: SUBGROUPS * MATRICES * 16 queries of one head of one segment (x: query tile, the longest rows first; y: head; z: segment). KEYS keys and values
+// arrive at a time, the next ones travelling from memory while the present ones are in use; scores are worked on 16 keys at a time.
 // Scores and probabilities never leave their subgroup, so they take no barrier: the lanes run in step, and cards carry out a subgroup's accesses to workgroup
 // memory in order (WGSL has no barrier for a subgroup; one for all of them costs more than anything else here). Workgroup memory is kept small on purpose:
 // the cards measured keep several workgroups on a processor only while these share some 50 KB.
@@ -15,18 +14,19 @@ enable f16;
 enable subgroups;
 #include "attention/params.wgsl"
 
-const KEYS: u32 = 16u; // of a tile, and of the scores that a subgroup works on
+const KEYS: u32 = 16u;
 const SUBGROUP: u32 = 32u;
 const SUBGROUPS: u32 = 4u;
 const MATRICES: u32 = 2u; // of 16 queries a subgroup: 1 or 2
 const DIM_MATRICES: u32 = 4u; // DIM / 16, rounded up
-const TILES: u32 = 2u; // 2: the next keys and values arrive while the present ones are in use; 1: in between, at a second barrier
+const TILES: u32 = 2u; // 2: the next keys and values arrive while the present ones are in use; 1: in between, at a second barrier (KEYS is 16 then)
 const SCORE_STRIDE: u32 = 40u; // words of a row of scores: a multiple of 4, at least 16 * MATRICES
 const LEAD: f32 = 12.0;
 
 const THREADS: u32 = SUBGROUP * SUBGROUPS;
 const LANES: u32 = 16u * MATRICES; // queries of a subgroup
 const QUERIES: u32 = LANES * SUBGROUPS;
+const KEY_MATRICES: u32 = KEYS / 16u;
 const QUADS: u32 = DIM_MATRICES * 2u; // vec4s (of 8 halves) in a row of a tile
 const STRIDE: u32 = QUADS + 1u;       // one of padding spreads the banks
 const PIECES: u32 = KEYS * QUADS;
@@ -36,7 +36,7 @@ const TILE: u32 = KEYS * STRIDE;
 const TILE_COUNT: u32 = 2u * TILES;
 const P_STRIDE: u32 = 3u;                 // vec4s of a row of probabilities: 16 halves and padding
 const REGION: u32 = SCORE_STRIDE * 4u;    // vec4s of a subgroup's scores, [key, query] f32; then its probabilities, [query, key] f16; or a 16x16 of outputs
-const LANE_KEYS: u32 = KEYS * LANES / SUBGROUP; // scores of a lane
+const LANE_KEYS: u32 = 16u * LANES / SUBGROUP; // scores of a lane
 const LANE_QUADS: u32 = LANE_KEYS / 8u;
 const ROUND_ROWS: u32 = TILE_COUNT * KEYS; // queries that pass through the tiles at a time
 const QUERY_ROUNDS: u32 = QUERIES / ROUND_ROWS;
@@ -125,7 +125,6 @@ fn main(
   let v_base = (params.v_offset + segment * params.key_tokens * params.v_token + g * params.v_head) / 8u;
   let k_step = params.k_token / 8u;
   let v_step = params.v_token / 8u;
-  // Keys run one tile ahead of values.
 #repeat i LOADS
   if mine_$i {
     tile[place_$i] = select(vec4<u32>(), k[k_base + min(row_$i, last) * k_step + read_$i], inside_$i);
@@ -135,138 +134,118 @@ fn main(
   var v_next_$i = v[v_base + min(KEYS + row_$i, last) * v_step + read_$i];
 #end
   workgroupBarrier();
-#repeat m MATRICES
-  var product_$m = subgroup_matrix_result<f32, 16, 16>();
-#end
-#repeat d DIM_MATRICES
-  {
-    let left = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&tile, $du * 2u, STRIDE);
-#repeat m MATRICES
-    product_$m = subgroupMatrixMultiplyAccumulate(left, query_$m_$d, product_$m);
-#end
-  }
-#end
-#repeat m MATRICES
-  subgroupMatrixStore<row_major>(&tile, region + $mu * 4u, product_$m, SCORE_STRIDE / 4u);
-#end
-  if TILES == 1u {
-    workgroupBarrier();
-  }
-#repeat i LOADS
-  if mine_$i {
-    tile[(TILES - 1u) * TILE + place_$i] = select(vec4<u32>(), k_next_$i, inside_$i);
-  }
-  k_next_$i = k[k_base + min(2u * KEYS + row_$i, last) * k_step + read_$i];
-#end
-  workgroupBarrier();
-  var k_ahead = (TILES - 1u) * TILE; // where the tile of the next keys lies
+  var k_now = 0u;
 
   // A step that the compiler cannot know (params.first is 0) keeps it from writing the loop out and moving loads between its rounds.
   for (var key0 = 0u; key0 < keys; key0 += KEYS + params.first) {
-    // The keys in use at the values' turn lay where those after the next ones will.
-    let k_other = (TILES - 1u) * TILE - k_ahead;
-    let v_now = k_other + TILES * TILE;
-#repeat i LANE_KEYS
-    let key_$i = select(8u * (2u * ($iu / 8u) + half) + $iu % 8u, $iu, LANES == SUBGROUP);
-    var score_$i = bitcast<f32>(tile[region + key_$i * (SCORE_STRIDE / 4u) + query / 4u][query % 4u]);
-#end
-    // The next scores: KEYS keys by LANES queries.
-#repeat m MATRICES
-    product_$m = subgroup_matrix_result<f32, 16, 16>();
-#end
-#repeat d DIM_MATRICES
+    let v_now = k_now + TILES * TILE;
+    let k_other = (TILES - 1u) * TILE - k_now;
+#repeat c KEY_MATRICES
     {
-      let left = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&tile, k_ahead + $du * 2u, STRIDE);
+      // Scores: 16 keys by LANES queries.
 #repeat m MATRICES
-      product_$m = subgroupMatrixMultiplyAccumulate(left, query_$m_$d, product_$m);
+      var product_$m = subgroup_matrix_result<f32, 16, 16>();
 #end
-    }
-#end
-    // The keys and values after those take their place, and the following ones set out.
-    if TILES == 1u {
-      workgroupBarrier();
-    }
-#repeat i LOADS
-    if mine_$i {
-      tile[k_other + place_$i] = select(vec4<u32>(), k_next_$i, inside_$i);
-      if TILES == 2u {
-        tile[TILES * TILE + k_ahead + place_$i] = select(vec4<u32>(), v_next_$i, inside_$i);
-      }
-    }
-    k_next_$i = k[k_base + min(key0 + 3u * KEYS + row_$i, last) * k_step + read_$i];
-    if TILES == 2u {
-      v_next_$i = v[v_base + min(key0 + 2u * KEYS + row_$i, last) * v_step + read_$i];
-    }
-#end
-    // Never runs. Its use of what was loaded keeps the compiler from moving the loads down to where they are needed.
-    for (var i = 0u; i < params.first; i++) {
-#repeat i LOADS
-      out[i + $iu] = k_next_$i.x ^ v_next_$i.x;
-#end
-    }
-
-    if key0 + KEYS > visible_to_all {
-#repeat i LANE_KEYS
-      score_$i = select(-3.0e38, score_$i, key0 + key_$i < visible);
-#end
-    }
-    var most = vec4<f32>(-3.0e38);
-#repeat i LANE_KEYS
-    most[$iu % 4u] = max(most[$iu % 4u], score_$i);
-#end
-    var tile_largest = max(max(most.x, most.y), max(most.z, most.w));
-    if LANES < SUBGROUP {
-      tile_largest = max(tile_largest, subgroupShuffleXor(tile_largest, LANES));
-    }
-    if subgroupAny((tile_largest - largest) * log2_scale > LEAD) {
-      let moved = max(largest, tile_largest);
-      let rescale = exp2((largest - moved) * log2_scale);
-      largest = moved;
-      total *= rescale;
-      // Before the first keys there is nothing to rescale.
-      if key0 > 0u {
-#repeat m MATRICES
-        {
-          let factor = subgroupShuffle(rescale, $mu * 16u + lane % 16u);
 #repeat d DIM_MATRICES
-          subgroupMatrixStore<row_major>(&tile, region, sum_$m_$d, SCORE_STRIDE / 4u);
-          for (var i = lane / 16u; i < 16u; i += SUBGROUP / 16u) {
-            let at = region + (lane % 16u) * (SCORE_STRIDE / 4u) + i / 4u;
-            tile[at][i % 4u] = bitcast<u32>(factor * bitcast<f32>(tile[at][i % 4u]));
-          }
-          sum_$m_$d = subgroupMatrixLoad<subgroup_matrix_result<f32, 16, 16>, row_major>(&tile, region, SCORE_STRIDE / 4u);
+      {
+        let left = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&tile, k_now + $cu * 16u * STRIDE + $du * 2u, STRIDE);
+#repeat m MATRICES
+        product_$m = subgroupMatrixMultiplyAccumulate(left, query_$m_$d, product_$m);
 #end
+      }
+#end
+#repeat m MATRICES
+      subgroupMatrixStore<row_major>(&tile, region + $mu * 4u, product_$m, SCORE_STRIDE / 4u);
+#end
+      if $cu == KEY_MATRICES - 1u {
+        // The next keys (and values) take their place, and those after them set out.
+        if TILES == 1u {
+          workgroupBarrier();
+        }
+#repeat i LOADS
+        if mine_$i {
+          tile[k_other + place_$i] = select(vec4<u32>(), k_next_$i, inside_$i);
+          if TILES == 2u {
+            tile[TILES * TILE + k_other + place_$i] = select(vec4<u32>(), v_next_$i, inside_$i);
+          }
+        }
+        k_next_$i = k[k_base + min(key0 + 2u * KEYS + row_$i, last) * k_step + read_$i];
+        if TILES == 2u {
+          v_next_$i = v[v_base + min(key0 + 2u * KEYS + row_$i, last) * v_step + read_$i];
         }
 #end
+        // Never runs. Its use of what was loaded keeps the compiler from moving the loads down to where they are needed.
+        for (var i = 0u; i < params.first; i++) {
+#repeat i LOADS
+          out[i + $iu] = k_next_$i.x ^ v_next_$i.x;
+#end
+        }
       }
-    }
-    var sums = vec4<f32>();
+
 #repeat i LANE_KEYS
-    score_$i = exp2((score_$i - largest) * log2_scale);
-    sums[$iu % 4u] += score_$i;
+      let key_$i = select(8u * (2u * ($iu / 8u) + half) + $iu % 8u, $iu, LANES == SUBGROUP);
+      var score_$i = bitcast<f32>(tile[region + key_$i * (SCORE_STRIDE / 4u) + query / 4u][query % 4u]);
 #end
-    total += sums.x + sums.y + sums.z + sums.w;
+      if key0 + $cu * 16u + 16u > visible_to_all {
+#repeat i LANE_KEYS
+        score_$i = select(-3.0e38, score_$i, key0 + $cu * 16u + key_$i < visible);
+#end
+      }
+      var most = vec4<f32>(-3.0e38);
+#repeat i LANE_KEYS
+      most[$iu % 4u] = max(most[$iu % 4u], score_$i);
+#end
+      var tile_largest = max(max(most.x, most.y), max(most.z, most.w));
+      if LANES < SUBGROUP {
+        tile_largest = max(tile_largest, subgroupShuffleXor(tile_largest, LANES));
+      }
+      if subgroupAny((tile_largest - largest) * log2_scale > LEAD) {
+        let moved = max(largest, tile_largest);
+        let rescale = exp2((largest - moved) * log2_scale);
+        largest = moved;
+        total *= rescale;
+        // Before the first keys there is nothing to rescale.
+        if $cu > 0u || key0 > 0u {
+#repeat m MATRICES
+          {
+            let factor = subgroupShuffle(rescale, $mu * 16u + lane % 16u);
+#repeat d DIM_MATRICES
+            subgroupMatrixStore<row_major>(&tile, region, sum_$m_$d, SCORE_STRIDE / 4u);
+            for (var i = lane / 16u; i < 16u; i += SUBGROUP / 16u) {
+              let at = region + (lane % 16u) * (SCORE_STRIDE / 4u) + i / 4u;
+              tile[at][i % 4u] = bitcast<u32>(factor * bitcast<f32>(tile[at][i % 4u]));
+            }
+            sum_$m_$d = subgroupMatrixLoad<subgroup_matrix_result<f32, 16, 16>, row_major>(&tile, region, SCORE_STRIDE / 4u);
+#end
+          }
+#end
+        }
+      }
+      var sums = vec4<f32>();
+#repeat i LANE_KEYS
+      score_$i = exp2((score_$i - largest) * log2_scale);
+      sums[$iu % 4u] += score_$i;
+#end
+      total += sums.x + sums.y + sums.z + sums.w;
 #repeat i LANE_QUADS
-    tile[region + query * P_STRIDE + select(2u * $iu + half, $iu, LANES == SUBGROUP)] = vec4<u32>(
+      tile[region + query * P_STRIDE + select(2u * $iu + half, $iu, LANES == SUBGROUP)] = vec4<u32>(
 #repeat j 4
-      pack2x16float(vec2<f32>(score_$[8 * $i + 2 * $j], score_$[8 * $i + 2 * $j + 1])),
+        pack2x16float(vec2<f32>(score_$[8 * $i + 2 * $j], score_$[8 * $i + 2 * $j + 1])),
 #end
-    );
+      );
 #end
 
-    // Outputs: LANES queries by DIM.
+      // Outputs: LANES queries by DIM.
 #repeat m MATRICES
-    let weights_$m = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&tile, region + $mu * 16u * P_STRIDE, P_STRIDE);
-#end
-    // The next scores wait where the present ones were.
-#repeat m MATRICES
-    subgroupMatrixStore<row_major>(&tile, region + $mu * 4u, product_$m, SCORE_STRIDE / 4u);
+      let weights_$m = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&tile, region + $mu * 16u * P_STRIDE, P_STRIDE);
 #end
 #repeat d DIM_MATRICES
-    {
-      let right = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, row_major>(&tile, v_now + $du * 2u, STRIDE);
+      {
+        let right = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, row_major>(&tile, v_now + $cu * 16u * STRIDE + $du * 2u, STRIDE);
 #repeat m MATRICES
-      sum_$m_$d = subgroupMatrixMultiplyAccumulate(weights_$m, right, sum_$m_$d);
+        sum_$m_$d = subgroupMatrixMultiplyAccumulate(weights_$m, right, sum_$m_$d);
+#end
+      }
 #end
     }
 #end
@@ -279,7 +258,7 @@ fn main(
       v_next_$i = v[v_base + min(key0 + 2u * KEYS + row_$i, last) * v_step + read_$i];
 #end
     }
-    k_ahead = k_other;
+    k_now = k_other;
   }
 
   if LANES < SUBGROUP {

@@ -10,6 +10,7 @@
 const HAS_BIAS: bool = false;
 const HAS_GAMMA: bool = false;
 const HAS_RESIDUAL: bool = false;
+const EARLY_RESIDUAL: bool = false; // it was read before the product, into early_residual: matvec_body.wgsl
 const ACTIVATION: u32 = 0u;
 const OUT_F16: bool = false;
 
@@ -31,6 +32,9 @@ struct Params {
 @group(0) @binding(4) var<storage, read> residual: array<f32>;
 @group(0) @binding(5) var<storage, read_write> out: array<u32>;
 
+// Of the two neighbouring columns that a thread stores.
+var<private> early_residual: vec2<f32>;
+
 // Operands of the epilogue; column: of the whole weight, and params.columns the width of out, where params.N are the rows of w that are bound.
 fn bias_at(column: u32) -> f32 {
   if HAS_BIAS {
@@ -48,6 +52,9 @@ fn gamma_at(column: u32) -> f32 {
 
 fn residual_at(row: u32, column: u32) -> f32 {
   if HAS_RESIDUAL {
+    if EARLY_RESIDUAL {
+      return early_residual[(column - params.column0) % 2u];
+    }
     return residual[row * params.columns + column];
   }
   return 0.0;

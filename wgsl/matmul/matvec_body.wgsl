@@ -24,6 +24,7 @@ const TAPS: u32 = 4u;
 const ROWS: u32 = 1u;
 const SLOTS: u32 = 4u;
 const THREADS: u32 = 128u;
+const PAIRS: u32 = SLOTS / 2u;
 const BATCH: u32 = 1u; // pieces of each row that a thread has in flight
 const EXACT: bool = true; // K is a multiple of THREADS * 8 * BATCH, or BATCH is 1
 // Dot products, then the sums of squares.
@@ -96,13 +97,21 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
 #repeat s SLOTS
   let base_$s = row_of(slot0, $su) * params.K;
 #end
+  if HAS_RESIDUAL {
+    let first = min(thread / PAIRS, ROWS - 1u) * params.columns + params.column0;
+    let local = slot0 + 2u * (thread % PAIRS);
+    early_residual = vec2<f32>(residual[first + min(local, params.N - 1u)], residual[first + min(local + 1u, params.N - 1u)]);
+    // Never runs; keeps compilers from moving the loads behind the loop.
+    for (var i = 0u; i < params.never; i++) {
+      out[i] = bitcast<u32>(early_residual.x + early_residual.y);
+    }
+  }
 #repeat once CONV
 #repeat i BROUGHT
   let item_$i = thread + $iu * THREADS;
   let channel_$i = min(params.column0 + slot0 + item_$i / TAPS, CHANNELS - 1u);
   let tap_$i = bias[channel_$i * TAPS + item_$i % TAPS];
   let past_$i = history[channel_$i * (TAPS - 1u) + min(item_$i % TAPS, TAPS - 2u)];
-  // Never runs; keeps compilers from moving the loads behind the loop.
   for (var i = 0u; i < params.never; i++) {
     out[i] = bitcast<u32>(tap_$i + past_$i);
   }
@@ -148,9 +157,9 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
 #end
   workgroup_sums(&sums, thread);
 
-  if thread < ROWS * SLOTS / 2u {
-    let row = thread / (SLOTS / 2u);
-    let pair = thread % (SLOTS / 2u);
+  if thread < ROWS * PAIRS {
+    let row = thread / PAIRS;
+    let pair = thread % PAIRS;
     var factor = 1.0;
     if NORM {
       factor = inverseSqrt(total_of(ROWS * SLOTS + row) / f32(params.K) + params.eps);

@@ -78,6 +78,12 @@ export class DptHead {
     }
   }
 
+  /** Goes through the motions of `predict` for the first frames, for `Device.rehearse`. */
+  rehearse(layers: readonly Tensor[], grid: PatchGrid, specials: number): void {
+    const count = Math.min(layers[0]!.dim(0), this.dpt.framesAtOnce(grid));
+    this.#frames(layers, { first: 0, count, specials }, grid);
+  }
+
   /** Values f32 [count, H, W, values] and confidences f32 [count, H, W] of some frames. */
   #frames(
     layers: readonly Tensor[],

@@ -46,6 +46,9 @@ export interface VggtDescription {
 /** Patches of a rehearsed frame: 392 x 518 pixels. */
 const REHEARSED_ROWS = 28;
 const REHEARSED_COLUMNS = 37;
+/** What is rehearsed: one frame, and as many as fill a GPU, with some points to follow. */
+const REHEARSED_FRAMES = [1, 8];
+const REHEARSED_POINTS = 8;
 
 /**
  * VGGT (Wang et al. 2025): from pictures of a scene to cameras, depth, points and tracks in one pass. Heads that the checkpoint lacks are undefined. Close it
@@ -95,7 +98,7 @@ export class VGGT {
       const precision = precisionOf(options.dtype, options.attention);
       const model = build(weights, await readConfig(path), precision, options.heads);
       const load = () => weights.load(options.onProgress);
-      await loadWhileCompiling(device, load, () => model.rehearse([-1]), options.onCompile);
+      await loadWhileCompiling(device, load, () => model.rehearse(), options.onCompile);
       return model;
     } catch (error) {
       weights.destroy();
@@ -118,13 +121,30 @@ export class VGGT {
     return HEADS.filter((name) => found[name] !== undefined);
   }
 
-  /** Goes through the motions of the aggregator on a few frames, for `Device.rehearse`; the heads' kernels compile when they are first used. */
-  rehearse(layers: readonly number[]): void {
+  /** Goes through the motions of predictions from a few frames, for `Device.rehearse`. */
+  rehearse(): void {
     const { patch_size } = this.config;
     const [height, width] = [REHEARSED_ROWS * patch_size, REHEARSED_COLUMNS * patch_size];
-    for (const frames of [1, 8]) {
-      this.aggregator.forward({ data: new Uint8Array(frames * 3 * height * width), frames, height, width }, layers);
+    const heads = new Set(this.heads);
+    for (const frames of REHEARSED_FRAMES) {
+      const images = { data: new Uint8Array(frames * 3 * height * width), frames, height, width };
+      if (heads.size === 0) {
+        this.aggregator.forward(images, [-1]);
+        continue;
+      }
+      const layers = new Layers(this, images, heads, undefined);
+      const [grid, specials] = [this.#grid(images), this.aggregator.patchStart];
+      this.cameraHead?.forward(layers.last);
+      this.depthHead?.rehearse(layers.dpt, grid, specials);
+      this.pointHead?.rehearse(layers.dpt, grid, specials);
+      const points = Array.from({ length: REHEARSED_POINTS }, (): Place => [0, 0]);
+      this.trackHead?.forward(layers.dpt, grid, specials, points);
     }
+  }
+
+  #grid({ height, width }: FrameImages): PatchGrid {
+    const { patch_size: patchSize } = this.config;
+    return { rows: height / patchSize, columns: width / patchSize, patchSize };
   }
 
   /**
@@ -140,11 +160,7 @@ export class VGGT {
       await device.finish();
       options.onPhase?.(phase);
     };
-    const grid: PatchGrid = {
-      rows: height / this.config.patch_size,
-      columns: width / this.config.patch_size,
-      patchSize: this.config.patch_size,
-    };
+    const grid = this.#grid(images);
     const specials = this.aggregator.patchStart;
 
     await begin('aggregator');
