@@ -54,7 +54,7 @@ export class Device {
     const gpu = opened.device;
     this.pipelines = new PipelineCache(gpu, opened.features.has('immediates'), () => this.#throwFailure());
     this.stream = new Stream(gpu, this.pipelines);
-    this.memory = new Memory(gpu, () => this.stream.forgetBindings());
+    this.memory = new Memory(gpu);
     gpu.addEventListener('uncapturederror', (event) => this.#fail((event as GPUUncapturedErrorEvent).error));
     void gpu.lost.then(({ reason, message }) => {
       if (reason !== 'destroyed') this.#failure ??= new DeviceError(`the GPU was lost: ${message.split('\n')[0]}`);

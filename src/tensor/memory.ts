@@ -31,10 +31,7 @@ export class Memory {
   #imagines = false;
   #free: FreeStorages = new Map();
 
-  constructor(
-    readonly gpu: GPUDevice,
-    readonly onDestroy: () => void,
-  ) {}
+  constructor(readonly gpu: GPUDevice) {}
 
   /** A pooled buffer of at least `bytes`; its contents are whatever was there. */
   acquire(bytes: number): Storage {
@@ -95,7 +92,6 @@ export class Memory {
     if (storage.buffer === IMAGINARY) return;
     this.allocated -= storage.byteLength;
     storage.buffer.destroy();
-    this.onDestroy();
   }
 
   /** Destroys the pooled buffers that nobody holds, between phases whose sizes differ. */

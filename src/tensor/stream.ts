@@ -15,6 +15,7 @@ export interface Binding {
 /** Dispatches per submit: enough to hide the submit, few enough that the GPU starts while the CPU still records. */
 const DISPATCHES_PER_SUBMIT = 128;
 const UNIFORM_STRIDE = 256;
+/** Bind groups of destroyed buffers, which nobody asks for again, go when there are so many. */
 const MAX_CACHED_BIND_GROUPS = 16384;
 
 /** Records dispatches and copies in order and submits them in batches. Nothing here waits for the GPU. */
@@ -148,11 +149,6 @@ export class Stream {
     this.#encoder = undefined;
     this.#recorded = 0;
     afterSubmit?.();
-  }
-
-  /** Forgets cached bind groups, after a buffer was destroyed. */
-  forgetBindings(): void {
-    this.#bindGroups.clear();
   }
 
   #beginPass(label: string, { shader }: Pipeline, work: () => Work): GPUComputePassEncoder {

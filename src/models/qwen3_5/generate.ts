@@ -2,7 +2,7 @@ import { InputError } from '../../io/errors.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { Cache } from './cache.ts';
 import { Decoder } from './decoder.ts';
-import type { ModelInput, Phase } from './input.ts';
+import { forget, type ModelInput, type Phase } from './input.ts';
 import type { LanguageModel } from './model.ts';
 import { Sampler, type Sampling } from './sampler.ts';
 
@@ -53,13 +53,16 @@ export async function* generate(
   }
   const steps = Math.min(options.maxNewTokens, context - promptLength);
   const depth = options.stepsInFlight ?? (device.opened.isSoftware ? SOFTWARE_STEPS_IN_FLIGHT : STEPS_IN_FLIGHT);
+  // The encoders are on their way before the cache takes its memory.
+  const sight = input.sight ?? (await model.look(input, { onPhase }));
   const cache = new Cache(device, config.text, model.precision, promptLength + steps + depth);
   const sampler = new Sampler(device, config.text.vocab_size, input.inputIds, options.sampling);
   const inFlight: Promise<Int32Array>[] = [];
   let decoder: Decoder | undefined;
 
   try {
-    const normed = await model.prefill(input, cache, { onPhase });
+    const normed = await model.prefill({ ...input, sight }, cache, { onPhase });
+    if (input.sight === undefined) forget(sight);
     decoder = new Decoder(model, cache, sampler, { position: promptLength + input.ropeDelta, steps: steps + depth });
     const first = decoder;
     device.tidy(() => first.begin(lastRow(normed)));
