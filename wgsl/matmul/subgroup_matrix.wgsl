@@ -1,8 +1,9 @@
 // Matmul, fourth rung: out[m, n] = sum_k x[m, k] * w[n, k] on subgroup matrices (tensor cores), f16 operands and f32 sums. K must be a multiple of 8.
 // x: [M, K] f16. w: [N, K] f16, bf16 (exact in f16 between 6e-5 and 65504) or f32 (rounded). Epilogue and result: epilogue.wgsl.
 // One workgroup: 16*ROWS*GRID_ROWS rows x 16*COLUMNS*GRID_COLUMNS columns; GRID_ROWS x GRID_COLUMNS subgroups, each with ROWS x COLUMNS matrices of 16x16.
-// Where results have few tiles, workgroups share the K of a tile (SPLIT): each takes params.split vec4s of it (z: which) and leaves its sums, f32
-// [splits, M, params.columns] in out, to join.wgsl. K advances in steps of STEP. The operands of a step wait in workgroup memory while those of the next one travel from memory into registers. Tiles are
+// Where results have few tiles, workgroups share the K of a tile (SPLIT): each takes params.split vec4s of it (z: which; whole rounds) and leaves its sums,
+// f32 [splits, M, params.columns] in out, to join.wgsl.
+// K advances in steps of STEP. The operands of a step wait in workgroup memory while those of the next one travel from memory into registers. Tiles are
 // arrays of vec4: 16-byte stores, and the compiler sees the alignment that lets it load matrices 16 bytes a thread; one vec4 of padding a row spreads the banks.
 // What bought speed on the cards measured: two workgroups a processor, which share some 50 KB (hence STEP 32 at 128x128); matrices of 64x64 a subgroup, since
 // reads of workgroup memory are the next limit; loads that stay where they are written (below); stores free of bank conflicts (PAIRED).
@@ -17,7 +18,8 @@ const COLUMNS: u32 = 4u;
 const GRID_ROWS: u32 = 2u;
 const GRID_COLUMNS: u32 = 2u;
 const STEP: u32 = 32u;
-const TAIL: bool = true; // K is no multiple of STEP
+const ROUND: u32 = 1u;   // steps of a round of the loop
+const TAIL: bool = true; // K is no multiple of ROUND * STEP
 const SPLIT: bool = false;
 const SUBGROUP: u32 = 32u;
 // Workgroups of this many row tiles walk together through the columns, so that what they read stays in the cache.
@@ -128,43 +130,48 @@ fn main(
   var w_next_$i = load_w(w_base_$i + first_quad);
 #end
 
-  // A step that the compiler cannot know (params.never is 0) keeps it from writing the loop out, which costs the registers of a second workgroup.
-  for (var k0 = begin; k0 < end; k0 += QUADS + params.never) {
+  // ROUND steps are written out here, so that the compiler does not write out eight, whose instructions overflow the processor's cache of them.
+  for (var k0 = begin; k0 < end; k0 += ROUND * QUADS + params.never) {
+#repeat s ROUND
+    {
+      let at = k0 + $su * QUADS + quad;
 #repeat i X_LOADS
-    tile[x_place_$i] = select(x_next_$i, vec4<u32>(), TAIL && k0 + quad >= row_quads);
+      tile[x_place_$i] = select(x_next_$i, vec4<u32>(), TAIL && at >= row_quads);
 #end
 #repeat i W_LOADS
-    tile[w_place_$i] = to_f16(w_next_$i);
+      tile[w_place_$i] = to_f16(w_next_$i);
 #end
-    let next = min(k0 + QUADS + quad, row_quads - 1u);
+      let next = min(at + QUADS, row_quads - 1u);
 #repeat i X_LOADS
-    x_next_$i = x[x_base_$i + next];
+      x_next_$i = x[x_base_$i + next];
 #end
 #repeat i W_LOADS
-    w_next_$i = load_w(w_base_$i + next);
+      w_next_$i = load_w(w_base_$i + next);
 #end
-    // Never runs. Its use of what was loaded keeps the compiler from moving the loads down to their use, where they would be waited for.
-    for (var i = 0u; i < params.never; i++) {
+      // Never runs. Its use of what was loaded keeps the compiler from moving the loads down to their use, where they would be waited for.
+      for (var i = 0u; i < params.never; i++) {
 #repeat i X_LOADS
-      out[i + $iu] = x_next_$i.x;
+        out[i + $iu] = x_next_$i.x;
 #end
 #repeat i W_LOADS
-      out[i + $iu] = w_next_$i.words.x ^ w_next_$i.more.x;
+        out[i + $iu] = w_next_$i.words.x ^ w_next_$i.more.x;
 #end
-    }
-    workgroupBarrier();
+      }
+      workgroupBarrier();
 #repeat k KSTEPS
 #repeat r ROWS
-    let left_$k_$r = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&tile, (subgroup_row + $ru * 16u) * STRIDE + $ku * 2u, STRIDE);
+      let left_$k_$r = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&tile, (subgroup_row + $ru * 16u) * STRIDE + $ku * 2u, STRIDE);
 #end
 #repeat c COLUMNS
-    let right_$k_$c = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&tile, W_START + (subgroup_column + $cu * 16u) * STRIDE + $ku * 2u, STRIDE);
+      let right_$k_$c = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&tile, W_START + (subgroup_column + $cu * 16u) * STRIDE + $ku * 2u, STRIDE);
 #repeat r ROWS
-    sum_$r_$c = subgroupMatrixMultiplyAccumulate(left_$k_$r, right_$k_$c, sum_$r_$c);
+      sum_$r_$c = subgroupMatrixMultiplyAccumulate(left_$k_$r, right_$k_$c, sum_$r_$c);
 #end
 #end
 #end
-    workgroupBarrier();
+      workgroupBarrier();
+    }
+#end
   }
 
   let strip = subgroup * STRIP;

@@ -1,0 +1,134 @@
+import type { Device } from '../tensor/device.ts';
+import { grid } from '../tensor/device.ts';
+import type { Constants } from '../tensor/shader.ts';
+import type { MatmulVariant } from './matmul.ts';
+import { tileFor, tunable } from './tuning.ts';
+
+/** How a product is cut up. */
+export interface Tiling {
+  readonly constants: Constants;
+  readonly workgroups: readonly number[];
+  /** Workgroups that share a tile's K, and vec4s of 8 values that each of them takes. */
+  readonly splits?: number;
+  readonly split?: number;
+}
+
+/** Tiles of the subgroup-matrix variant, largest first: 128x128 (measured best on an H100) and 64x64 (on an H200), 4 subgroups each. */
+const MATRIX_TILES = [
+  tunable('matmul/subgroup_matrix large', [
+    { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32, ROUND: 4 },
+    { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32, ROUND: 1 },
+    { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32, ROUND: 8 },
+    { ROWS: 2, COLUMNS: 4, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 64, ROUND: 1 },
+    { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 4, STEP: 32, ROUND: 1 },
+    { ROWS: 2, COLUMNS: 2, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 32, ROUND: 1 },
+  ]),
+  tunable('matmul/subgroup_matrix small', [
+    { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 64, ROUND: 1 },
+    { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32, ROUND: 1 },
+    { ROWS: 1, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32, ROUND: 1 },
+    { ROWS: 2, COLUMNS: 1, GRID_ROWS: 2, GRID_COLUMNS: 4, STEP: 32, ROUND: 1 },
+  ]),
+];
+/** Products of a thread of the register variant, down and across. */
+const REGISTER_TILES = tunable('matmul/register', [
+  { ROWS: 4, COLUMNS: 4 },
+  { ROWS: 8, COLUMNS: 4 },
+  { ROWS: 4, COLUMNS: 8 },
+  { ROWS: 8, COLUMNS: 8 },
+]);
+/**
+ * Rows of the weight that a workgroup of `matvec` reads side by side, an even count, its threads, and how many 16-byte pieces of 16-bit rows a thread may have
+ * in flight.
+ */
+const WIDE_MATVEC = tunable(
+  'matmul/matvec wide',
+  [
+    { SLOTS: 4, THREADS: 128, LOADS: 4 },
+    { SLOTS: 4, THREADS: 64, LOADS: 20 },
+    { SLOTS: 2, THREADS: 64, LOADS: 10 },
+    { SLOTS: 4, THREADS: 64, LOADS: 4 },
+    { SLOTS: 2, THREADS: 128, LOADS: 6 },
+    { SLOTS: 8, THREADS: 128, LOADS: 8 },
+    { SLOTS: 2, THREADS: 32, LOADS: 20 },
+  ],
+  { SLOTS: 4, THREADS: 16, LOADS: 4 },
+);
+const NARROW_MATVEC = tunable(
+  'matmul/matvec narrow',
+  [
+    { SLOTS: 2, THREADS: 128, LOADS: 2 },
+    { SLOTS: 2, THREADS: 128, LOADS: 8 },
+    { SLOTS: 2, THREADS: 128, LOADS: 18 },
+    { SLOTS: 4, THREADS: 128, LOADS: 16 },
+    { SLOTS: 2, THREADS: 256, LOADS: 4 },
+    { SLOTS: 2, THREADS: 256, LOADS: 10 },
+  ],
+  { SLOTS: 2, THREADS: 16, LOADS: 2 },
+);
+
+/** As many pieces of each row at a time as LOADS allow, without leaving many of the last ones empty. */
+function batch({ SLOTS, THREADS, LOADS }: { SLOTS: number; THREADS: number; LOADS: number }, k: number): Constants {
+  const steps = Math.ceil(k / (8 * THREADS));
+  const rounds = Math.ceil(steps / Math.max(1, Math.floor(LOADS / SLOTS)));
+  const pieces = Math.ceil(steps / rounds);
+  return { SLOTS, THREADS, BATCH: pieces, EXACT: pieces === 1 || k % (8 * THREADS * pieces) === 0 };
+}
+/** Rows of a weight from which it counts as wide. */
+const WIDE_ROWS = 8192;
+/** A tile is worth it when at least this many workgroups share the work. */
+const MATRIX_WORKGROUPS = 40;
+
+/** Workgroups of the subgroup-matrix variant that run at a time on the largest card measured, an H100. */
+const MATRIX_SLOTS = 264;
+/** Least K of a part, and most parts. */
+const LEAST_SPLIT = 512;
+const MOST_SPLITS = 4;
+/** What joining one more part costs on that card, in rounds of its workgroups, for each result over K. */
+const JOIN_COST = 1e-4;
+
+/** In how many parts to split K, so that the last round of workgroups is not nearly empty: the fewest rounds, each as long as a part, and the joining. */
+function chooseSplits(tiles: number, [m, n, k]: readonly [number, number, number]): number {
+  const cost = (splits: number) =>
+    Math.ceil((tiles * splits) / MATRIX_SLOTS) / splits + (splits === 1 ? 0 : (splits * JOIN_COST * m * n) / k);
+  let best = 1;
+  for (let splits = 2; splits <= MOST_SPLITS && k / splits >= LEAST_SPLIT; splits++) {
+    if (cost(splits) < cost(best)) best = splits;
+  }
+  return best;
+}
+
+/** Tile sizes and workgroup counts of a variant for [m, k] x [n, k]. */
+export function tile(device: Device, variant: MatmulVariant, [m, n, k]: readonly [number, number, number]): Tiling {
+  switch (variant) {
+    case 'naive':
+      return { constants: {}, workgroups: [Math.ceil(n / 64), Math.ceil(m / 8)] };
+    case 'tiled':
+      return { constants: {}, workgroups: [Math.ceil(n / 32), Math.ceil(m / 16)] };
+    case 'register': {
+      const constants = tileFor(device, REGISTER_TILES);
+      const workgroups = [Math.ceil(n / (16 * constants.COLUMNS)), Math.ceil(m / (16 * constants.ROWS))];
+      return { constants, workgroups };
+    }
+    case 'subgroup_matrix': {
+      const tiles = MATRIX_TILES.map((tunable) => tileFor(device, tunable));
+      const counts = tiles.map(
+        (t) => Math.ceil(m / (16 * t.ROWS * t.GRID_ROWS)) * Math.ceil(n / (16 * t.COLUMNS * t.GRID_COLUMNS)),
+      );
+      const found = counts.findIndex((count) => count >= MATRIX_WORKGROUPS);
+      const best = found < 0 ? tiles.length - 1 : found;
+      const round = tiles[best]!.STEP * tiles[best]!.ROUND;
+      const split = Math.ceil(k / 8 / chooseSplits(counts[best]!, [m, n, k]) / (round / 8)) * (round / 8);
+      return {
+        constants: { ...tiles[best]!, TAIL: k % round !== 0 },
+        workgroups: grid(counts[best]!),
+        splits: Math.ceil(k / 8 / split),
+        split,
+      };
+    }
+    case 'matvec': {
+      const constants = tileFor(device, n >= WIDE_ROWS ? WIDE_MATVEC : NARROW_MATVEC);
+      return { constants: { ...batch(constants, k), ROWS: m }, workgroups: grid(Math.ceil(n / constants.SLOTS)) };
+    }
+  }
+}
