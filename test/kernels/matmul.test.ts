@@ -123,6 +123,30 @@ describe.each([undefined, ['subgroups', 'immediates']] as const)(
   },
 );
 
+describe('SwiGLU of a prompt', () => {
+  it.each([
+    [9, 68, 72, 'f32'],
+    [70, 132, 264, 'f16'],
+    [260, 2568, 72, 'f16'],
+    [150, 2564, 40, 'f32'],
+  ] as const)('%d x %d x %d to %s', async (m, n, k, dtype) => {
+    const random = new Random(m + n);
+    const [x, w, weight] = [random.normal(m * k, 30), quantise(random.normal(n * k), 'bf16'), random.normal(k)];
+    const normed = quantise(Float32Array.from(rmsNormReference(x, weight, 1e-6, 1)), 'f16');
+    const product = linearReference(normed, w, [m, n, k]);
+    const expected = Float64Array.from({ length: (m * n) / 2 }, (_, i) => {
+      const [row, f] = [Math.floor(i / (n / 2)), i % (n / 2)];
+      return (activations.silu(product[row * n + f]!) * product[row * n + n / 2 + f]!) / 16;
+    });
+    const norm = { weight: uploadAs(device(), weight, [k]), eps: 1e-6, weightOffset: 1, dtype: 'f16' } as const;
+    const operands = [uploadAs(device(), x, [m, k]), uploadAs(device(), w, [n, k], 'bf16')] as const;
+    const gated = swiglu(...operands, { norm, dtype, scale: 1 / 16 });
+    expect(gated.shape).toEqual([m, n / 2]);
+    // Where the norm lies between two f16 values, the kernel may take the other one.
+    expect(relativeL2(await readValues(gated), expected)).toBeLessThan(dtype === 'f16' ? 1e-3 : 1e-4);
+  });
+});
+
 describe.each([undefined, ['subgroups', 'immediates']] as const)('the rest of a norm, without %s', (disable) => {
   const own = useDevice(disable as readonly Feature[] | undefined);
 
