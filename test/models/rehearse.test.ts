@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Checkpoint } from '../../src/io/safetensors.ts';
 import { loadLanguageModel } from '../../src/models/load.ts';
 import { generate } from '../../src/models/qwen3_5/generate.ts';
+import { interleaved } from '../../src/models/qwen3_5/reference_pixels.ts';
 import { readReferenceInput } from '../../src/models/qwen3_5/replay.ts';
 import { readReferenceImages } from '../../src/models/vggt/replay.ts';
 import { VGGT } from '../../src/models/vggt/vggt.ts';
@@ -81,8 +82,11 @@ describe('a rehearsal asks for every kernel', () => {
     const asked = await rehearsed(() => vggt.rehearse());
     const all = used();
     const reference = await Checkpoint.open(`${path}/reference/one_frame.safetensors`);
-    const images = await readReferenceImages(reference);
+    const { data, ...sizes } = await readReferenceImages(reference);
     await reference.close();
+    // What is rehearsed are pictures of bytes, as commands read them.
+    const planes = Uint8Array.from(data, (value) => Math.round(value * 255));
+    const images = { ...sizes, data: interleaved(planes, sizes.height * sizes.width) };
     // One to four rows (points in a frame) have kernels of their own.
     await vggt.predict(images, { queryPoints: Float32Array.from({ length: 10 }, (_, i) => 3 * i) });
     expect([...all].filter((key) => !asked.has(key))).toEqual([]);
