@@ -13,8 +13,8 @@ const HEAD_FACTOR = 10;
 const PIXELS = 200;
 const TRACK_FIELDS = ['track', 'vis', 'conf'] as const;
 /** Predictions from slightly changed pictures, and how many times further than these lie from each other the reference may lie. */
-const SENSITIVITY_RUNS = 8;
-const SENSITIVITY_FACTOR = 3;
+const SENSITIVITY_RUNS = 16;
+const SENSITIVITY_FACTOR = 2;
 const HIDDEN = /^(patch_embed|aggregated\.\d+)$/;
 
 /** Frames whose values can be any: not those of bytes. */
