@@ -16,18 +16,16 @@ export interface Tiling {
 /** Tiles of the subgroup-matrix variant, largest first: 128x128 (measured best on an H100) and 64x64 (on an H200), 4 subgroups each. */
 const MATRIX_TILES = [
   tunable('matmul/subgroup_matrix large', [
-    { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32, ROUND: 4 },
-    { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32, ROUND: 1 },
-    { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32, ROUND: 8 },
-    { ROWS: 2, COLUMNS: 4, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 64, ROUND: 1 },
-    { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 4, STEP: 32, ROUND: 1 },
-    { ROWS: 2, COLUMNS: 2, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 32, ROUND: 1 },
+    { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 },
+    { ROWS: 2, COLUMNS: 4, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 64 },
+    { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 4, STEP: 32 },
+    { ROWS: 2, COLUMNS: 2, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 32 },
   ]),
   tunable('matmul/subgroup_matrix small', [
-    { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 64, ROUND: 1 },
-    { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32, ROUND: 1 },
-    { ROWS: 1, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32, ROUND: 1 },
-    { ROWS: 2, COLUMNS: 1, GRID_ROWS: 2, GRID_COLUMNS: 4, STEP: 32, ROUND: 1 },
+    { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 64 },
+    { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 },
+    { ROWS: 1, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 },
+    { ROWS: 2, COLUMNS: 1, GRID_ROWS: 2, GRID_COLUMNS: 4, STEP: 32 },
   ]),
 ];
 /** Products of a thread of the register variant, down and across. */
@@ -117,10 +115,10 @@ export function tile(device: Device, variant: MatmulVariant, [m, n, k]: readonly
       );
       const found = counts.findIndex((count) => count >= MATRIX_WORKGROUPS);
       const best = found < 0 ? tiles.length - 1 : found;
-      const round = tiles[best]!.STEP * tiles[best]!.ROUND;
-      const split = Math.ceil(k / 8 / chooseSplits(counts[best]!, [m, n, k]) / (round / 8)) * (round / 8);
+      const step = tiles[best]!.STEP / 8;
+      const split = Math.ceil(k / 8 / chooseSplits(counts[best]!, [m, n, k]) / step) * step;
       return {
-        constants: { ...tiles[best]!, TAIL: k % round !== 0 },
+        constants: { ...tiles[best]!, TAIL: k % tiles[best]!.STEP !== 0 },
         workgroups: grid(counts[best]!),
         splits: Math.ceil(k / 8 / split),
         split,

@@ -1,0 +1,61 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { attention } from '../../src/kernels/attention.ts';
+import { heads } from '../../src/kernels/heads.ts';
+import { linear } from '../../src/kernels/matmul.ts';
+import type { Device, Tile } from '../../src/tensor/device.ts';
+import { relativeL2 } from '../compare.ts';
+import { openWithEmulatedMatrices } from '../emulated_matrices.ts';
+import { Random } from '../random.ts';
+import { attentionReference } from '../reference/attention.ts';
+import { linearReference } from '../reference/matmul.ts';
+import { quantise, readValues, uploadAs } from '../tensors.ts';
+
+let device: Device;
+beforeAll(async () => {
+  device = await openWithEmulatedMatrices();
+});
+afterAll(() => device.destroy());
+
+describe('attention on emulated matrices', () => {
+  const narrow = 'attention/flash_matrix';
+  it.each([
+    [narrow, { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, TILES: 2, SCORE_STRIDE: 24 }, [40, 69, 2, 1, 16], 2, false],
+    [narrow, { KEYS: 32, MATRICES: 2, SUBGROUPS: 4, TILES: 1, SCORE_STRIDE: 40 }, [70, 70, 2, 1, 16], 1, true],
+  ] as const)('%s %o: %o', async (name, tile, [queries, keys, count, kvHeads, dim], segments, causal) => {
+    device.tuning.set(name, tile as Tile);
+    const random = new Random(queries + keys);
+    const make = (tokens: number, count: number) => quantise(random.normal(segments * tokens * count * dim), 'f16');
+    const [q, k, v] = [make(queries, count), make(keys, kvHeads), make(keys, kvHeads)];
+    const scale = 1.5 / Math.sqrt(dim);
+    const expected = attentionReference({ q, k, v, heads: count, kvHeads, dim, segments, scale, causal });
+    const view = (values: Float32Array, count: number) =>
+      heads(uploadAs(device, values, [values.length], 'f16'), {
+        tokens: values.length / (count * dim),
+        heads: count,
+        dim,
+        tokenStride: count * dim,
+      });
+    const out = attention(view(q, count), view(k, kvHeads), view(v, kvHeads), {
+      scale,
+      causal,
+      segments,
+      variant: 'flash_matrix',
+    });
+    expect(relativeL2(await readValues(out), expected)).toBeLessThan(1e-3);
+  });
+});
+
+describe('products on emulated matrices', () => {
+  it.each([[20, 71, 2056]])('%d x %d x %d', async (m, n, k) => {
+    device.tuning.set('matmul/subgroup_matrix small', { ROWS: 1, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 });
+    const random = new Random(k);
+    const [x, w] = [quantise(random.normal(m * k), 'f16'), quantise(random.normal(n * k), 'bf16')];
+    const [bias, residual] = [random.normal(n), random.normal(m * n)];
+    const out = linear(uploadAs(device, x, [m, k], 'f16'), uploadAs(device, w, [n, k], 'bf16'), {
+      variant: 'subgroup_matrix',
+      bias: uploadAs(device, bias, [n], 'f32'),
+      residual: uploadAs(device, residual, [m, n], 'f32'),
+    });
+    expect(relativeL2(await readValues(out), linearReference(x, w, [m, n, k], { bias, residual }))).toBeLessThan(2e-6);
+  });
+});
