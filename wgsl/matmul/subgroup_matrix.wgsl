@@ -2,7 +2,8 @@
 // x: [M, K] f16. w: [N, K] f16, bf16 (exact in f16 between 6e-5 and 65504) or f32 (rounded). Epilogue and result: epilogue.wgsl.
 // One workgroup: 16*ROWS*GRID_ROWS rows x 16*COLUMNS*GRID_COLUMNS columns; GRID_ROWS x GRID_COLUMNS subgroups, each with ROWS x COLUMNS matrices of 16x16.
 // Where results have few tiles, workgroups share the K of a tile (SPLIT): each takes params.split vec4s of it (z: which) and leaves its sums, f32
-// [splits, M, params.columns] in out, to join.wgsl. K advances in steps of STEP. The operands of a step wait in workgroup memory while those of the next one travel from memory into registers. Tiles are
+// [splits, M, params.columns] in out, to join.wgsl.
+// K advances in steps of STEP. The operands of a step wait in workgroup memory while those of the next one travel from memory into registers. Tiles are
 // arrays of vec4: 16-byte stores, and the compiler sees the alignment that lets it load matrices 16 bytes a thread; one vec4 of padding a row spreads the banks.
 // What bought speed on the cards measured: two workgroups a processor, which share some 50 KB (hence STEP 32 at 128x128); matrices of 64x64 a subgroup, since
 // reads of workgroup memory are the next limit; loads that stay where they are written (below); stores free of bank conflicts (PAIRED).
