@@ -266,40 +266,45 @@ export function swiglu(
   { norm, dtype, scale }: { norm: InputNorm; dtype: 'f32' | 'f16'; scale: number },
 ): Tensor {
   const { device } = x;
-  if (!fitsMatvec(x, gateUp) || rowRanges(gateUp).length > 1) {
-    return device.tidy(() => siluMul(linear(x, gateUp, { norm }), dtype, scale));
-  }
   const [n, k] = gateUp.shape as [number, number];
   const m = x.size / k;
-  const out = device.tensor([m, n / 2]);
-  const tiling = tile(device, 'matvec', [m, n, k]);
-  device.run({
-    kernel: matvecKernel(device),
-    label: `matmul/matvec swiglu ${n}x${k}`,
-    constants: {
-      ...tiling.constants,
-      X_DTYPE: DTYPE_CODE[x.dtype as 'f32'],
-      W_DTYPE: DTYPE_CODE[gateUp.dtype as 'bf16'],
-      NORM: true,
-      GATED: true,
-    },
-    bindings: [x, gateUp, x, x, x, out, norm.weight],
-    params: {
-      M: m,
-      N: n,
-      K: k,
-      column0: 0,
-      columns: n / 2,
-      scale,
-      eps: norm.eps,
-      weight_offset: norm.weightOffset,
-      never: 0,
-      split: 0,
-    },
-    workgroups: tiling.workgroups,
-    work: () => ({ flops: 2 * m * n * k }),
+  const fitsMatrices = n % 4 === 0 && matmulSupports(device, 'subgroup_matrix', { m, k, dtype: norm.dtype });
+  const variant = fitsMatvec(x, gateUp) ? 'matvec' : fitsMatrices ? 'subgroup_matrix' : undefined;
+  if (variant === undefined || rowRanges(gateUp).length > 1) {
+    return device.tidy(() => siluMul(linear(x, gateUp, { norm }), dtype, scale));
+  }
+  const isMatvec = variant === 'matvec';
+  return device.tidy(() => {
+    const input = isMatvec ? x : rmsNorm(x, norm.weight, norm);
+    const out = device.tensor([m, n / 2], isMatvec ? 'f32' : dtype);
+    const tiling = tile(device, variant, [m, n, k]);
+    device.run({
+      kernel: isMatvec ? matvecKernel(device) : 'matmul/subgroup_matrix',
+      label: `matmul/${variant} swiglu ${n}x${k}`,
+      constants: {
+        ...tiling.constants,
+        W_DTYPE: DTYPE_CODE[gateUp.dtype as 'bf16'],
+        GATED: true,
+        ...(isMatvec ? { X_DTYPE: DTYPE_CODE[x.dtype as 'f32'], NORM: true } : { OUT_F16: dtype === 'f16' }),
+      },
+      bindings: [input, gateUp, x, x, x, out, ...(isMatvec ? [norm.weight] : [])],
+      params: {
+        M: m,
+        N: n,
+        K: k,
+        column0: 0,
+        columns: n / 2,
+        scale,
+        eps: norm.eps,
+        weight_offset: norm.weightOffset,
+        never: 0,
+        split: 0,
+      },
+      workgroups: tiling.workgroups,
+      work: () => ({ flops: 2 * m * n * k }),
+    });
+    return out;
   });
-  return out;
 }
 
 function matvecKernel(device: Device): string {

@@ -3,17 +3,16 @@
  * message that refuses a name nobody has. GPUs of one model share a name: among them the first one that Vulkan lists is taken, and Mesa's
  * device selection layer, where it is installed, puts the wanted PCI device there.
  */
-import { existsSync, readdirSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { create } from 'webgpu';
 import { DeviceError } from './errors.ts';
+import { nvidiaGpus } from './nvidia_gpus.ts';
 
 /** No adapter has this name. */
 const NOBODY = '\u0001';
 const LISTED = /^ \* backend: '\w+', name: '(.*)'$/gm;
 const SOFTWARE = /llvmpipe|swiftshader/i;
 
-/** Where NVIDIA's driver lists the GPUs that this process may use, by PCI address. */
-const NVIDIA_GPUS = '/proc/driver/nvidia/gpus';
 const SELECTION_LAYERS = [
   '/usr/share/vulkan/implicit_layer.d/VkLayer_MESA_device_select.json',
   '/etc/vulkan/implicit_layer.d/VkLayer_MESA_device_select.json',
@@ -47,7 +46,7 @@ export async function adapterFlag(wanted: string): Promise<string> {
 
 /** Puts one of several equal GPUs first in Vulkan's list, by its place in the order of PCI addresses. */
 function selectPciDevice(wanted: string, name: string, place: number, count: number): void {
-  const addresses = existsSync(NVIDIA_GPUS) ? readdirSync(NVIDIA_GPUS).sort() : [];
+  const addresses = nvidiaGpus();
   const address = addresses[place];
   if (!SELECTION_LAYERS.some(existsSync) || addresses.length !== count || address === undefined) {
     if (place === 0) return;

@@ -3,6 +3,8 @@
 // One workgroup: 16*ROWS*GRID_ROWS rows x 16*COLUMNS*GRID_COLUMNS columns; GRID_ROWS x GRID_COLUMNS subgroups, each with ROWS x COLUMNS matrices of 16x16.
 // Where results have few tiles, workgroups share the K of a tile (SPLIT): each takes params.split vec4s of it (z: which) and leaves its sums, f32
 // [splits, M, params.columns] in out, to join.wgsl.
+// GATED: w holds gate rows, then as many up rows, and out[m, f] = params.scale * silu(gate . x) * (up . x) (SwiGLU; no epilogue), [M, N / 2]. A strip of results
+// then is half gate, half up, and what belongs together meets in one lane.
 // K advances in steps of STEP. The operands of a step wait in workgroup memory while those of the next one travel from memory into registers. Tiles are
 // arrays of vec4: 16-byte stores, and the compiler sees the alignment that lets it load matrices 16 bytes a thread; one vec4 of padding a row spreads the banks.
 // What bought speed on the cards measured: two workgroups a processor, which share some 50 KB (hence STEP 32 at 128x128); matrices of 64x64 a subgroup, since
@@ -20,6 +22,7 @@ const GRID_COLUMNS: u32 = 2u;
 const STEP: u32 = 32u;
 const TAIL: bool = true; // K is no multiple of STEP
 const SPLIT: bool = false;
+const GATED: bool = false;
 const SUBGROUP: u32 = 32u;
 // Workgroups of this many row tiles walk together through the columns, so that what they read stays in the cache.
 const PANEL: u32 = 8u;
@@ -62,6 +65,15 @@ fn load_w(quad: u32) -> Weights {
   return Weights(w[quad], vec4<u32>());
 }
 
+// Row of w behind a column of the tiles: with GATED, LINE gate rows and their up rows in turn. Beyond the end the last one, whose result is dropped.
+fn row_of(column: u32) -> u32 {
+  if GATED {
+    let f = column / (2u * LINE) * LINE + column % LINE;
+    return min(f, params.N / 2u - 1u) + (column / LINE % 2u) * (params.N / 2u);
+  }
+  return min(column, params.N - 1u);
+}
+
 fn to_f16(raw: Weights) -> vec4<u32> {
   if W_DTYPE == DTYPE_F16 {
     return raw.words;
@@ -77,6 +89,20 @@ fn to_f16(raw: Weights) -> vec4<u32> {
     pack2x16float(widen_pair(raw.words.z, DTYPE_BF16)),
     pack2x16float(widen_pair(raw.words.w, DTYPE_BF16)),
   );
+}
+
+// A lane's gated result; of f16 ones, a pair of lanes' results by the first of them.
+fn store_gated(row: u32, column: u32, value: f32) {
+  let neighbour = subgroupShuffleXor(value, 1u);
+  if row >= params.M || column >= params.columns {
+    return;
+  }
+  let at = row * params.columns + column;
+  if !OUT_F16 {
+    out[at] = bitcast<u32>(value);
+  } else if column % 2u == 0u {
+    out[at >> 1u] = narrow_pair(value, neighbour);
+  }
 }
 
 @compute @workgroup_size(THREADS)
@@ -124,20 +150,21 @@ fn main(
 #end
 #repeat i W_LOADS
   let w_row_$i = first_row + $iu * (THREADS / QUADS);
-  let w_base_$i = min(column0 + w_row_$i, params.N - 1u) * row_quads;
+  let w_base_$i = row_of(column0 + w_row_$i) * row_quads;
   let w_place_$i = W_START + w_row_$i * STRIDE + quad;
   var w_next_$i = load_w(w_base_$i + first_quad);
 #end
 
-  // A step that the compiler cannot know (params.never is 0) keeps it from writing the loop out, which costs the registers of a second workgroup.
+  // A step that the compiler cannot know (params.never is 0) keeps it from moving loads between the rounds of the loop.
   for (var k0 = begin; k0 < end; k0 += QUADS + params.never) {
+    let at = k0 + quad;
 #repeat i X_LOADS
-    tile[x_place_$i] = select(x_next_$i, vec4<u32>(), TAIL && k0 + quad >= row_quads);
+    tile[x_place_$i] = select(x_next_$i, vec4<u32>(), TAIL && at >= row_quads);
 #end
 #repeat i W_LOADS
     tile[w_place_$i] = to_f16(w_next_$i);
 #end
-    let next = min(k0 + QUADS + quad, row_quads - 1u);
+    let next = min(at + QUADS, row_quads - 1u);
 #repeat i X_LOADS
     x_next_$i = x[x_base_$i + next];
 #end
@@ -170,8 +197,8 @@ fn main(
 
   let strip = subgroup * STRIP;
   let in_line = lane % LINE;
-  let strip_a = select(in_line, 2u * in_line, OUT_F16);
-  let strip_b = select(in_line + LINE, 2u * in_line + 1u, OUT_F16);
+  let strip_a = select(in_line, 2u * in_line, OUT_F16 && !GATED);
+  let strip_b = select(in_line + LINE, 2u * in_line + 1u, OUT_F16 && !GATED);
   let column_a = column0 + subgroup_column + strip_a;
   let column_b = column0 + subgroup_column + strip_b;
   let a = params.column0 + min(column_a, params.N - 1u);
@@ -201,7 +228,12 @@ fn main(
 #end
     workgroupBarrier();
 #repeat i PASSES
-    if row_$i < params.M {
+    if GATED {
+      let at = strip + line_$i * STRIP_STRIDE;
+      let gate = bitcast<f32>(tile[at + strip_a / 4u][strip_a % 4u]);
+      let up = bitcast<f32>(tile[at + strip_b / 4u][strip_b % 4u]);
+      store_gated(row_$i, (column0 + subgroup_column) / 2u + in_line, params.scale * activate(gate, ACTIVATION_SILU) * up);
+    } else if row_$i < params.M {
       let at = strip + line_$i * STRIP_STRIDE;
       let sum_a = bitcast<f32>(tile[at + strip_a / 4u][strip_a % 4u]);
       let sum_b = bitcast<f32>(tile[at + strip_b / 4u][strip_b % 4u]);
