@@ -268,11 +268,8 @@ export function swiglu(
   const { device } = x;
   const [n, k] = gateUp.shape as [number, number];
   const m = x.size / k;
-  const fitsMatrices = n % 4 === 0 && matmulSupports(device, 'subgroup_matrix', { m, k, dtype: norm.dtype });
-  const variant = fitsMatvec(x, gateUp) ? 'matvec' : fitsMatrices ? 'subgroup_matrix' : undefined;
-  if (variant === undefined || rowRanges(gateUp).length > 1) {
-    return device.tidy(() => siluMul(linear(x, gateUp, { norm }), dtype, scale));
-  }
+  const variant = swigluVariant(x, gateUp, norm);
+  if (variant === undefined) return device.tidy(() => siluMul(linear(x, gateUp, { norm }), dtype, scale));
   const isMatvec = variant === 'matvec';
   return device.tidy(() => {
     const input = isMatvec ? x : rmsNorm(x, norm.weight, norm);
@@ -305,6 +302,15 @@ export function swiglu(
     });
     return out;
   });
+}
+
+/** The variant that multiplies gate and up as part of the product, if one can: matrices store their results two columns at a time. */
+function swigluVariant(x: Tensor, gateUp: Tensor, norm: InputNorm): 'matvec' | 'subgroup_matrix' | undefined {
+  if (rowRanges(gateUp).length > 1) return undefined;
+  if (fitsMatvec(x, gateUp)) return 'matvec';
+  const [n, k] = gateUp.shape as [number, number];
+  const fitsMatrices = matmulSupports(x.device, 'subgroup_matrix', { m: x.size / k, k, dtype: norm.dtype });
+  return fitsMatrices && n % 4 === 0 ? 'subgroup_matrix' : undefined;
 }
 
 function matvecKernel(device: Device): string {

@@ -1,13 +1,13 @@
 /** PCI addresses of NVIDIA's GPUs on Linux. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { accessSync, constants, existsSync, readdirSync, readFileSync } from 'node:fs';
 
 /** Where the driver describes the machine's GPUs, one folder for each, named by PCI address; and where the device files are. */
 const DRIVER = '/proc/driver/nvidia/gpus';
 const DEVICES = '/dev';
 
 /**
- * PCI addresses (`0000:3b:00.0`) of the GPUs that this process may use, in order. The driver lists the whole machine's; a container, or Slurm's device
- * constraint, gives a process only some of the device files.
+ * PCI addresses (`0000:3b:00.0`) of the GPUs that this process may use, in order. The driver lists the whole machine's; a container shows a process only
+ * some of the device files, a control group lets it open only some.
  */
 export function nvidiaGpus(driver = DRIVER, devices = DEVICES): string[] {
   if (!existsSync(driver)) return [];
@@ -15,7 +15,7 @@ export function nvidiaGpus(driver = DRIVER, devices = DEVICES): string[] {
     .sort()
     .filter((address) => {
       const minor = minorNumber(`${driver}/${address}/information`);
-      return minor === undefined || existsSync(`${devices}/nvidia${minor}`);
+      return minor === undefined || isAccessible(`${devices}/nvidia${minor}`);
     });
 }
 
@@ -24,5 +24,14 @@ function minorNumber(path: string): string | undefined {
     return /^Device Minor:\s*(\d+)/m.exec(readFileSync(path, 'utf8'))?.[1];
   } catch {
     return undefined;
+  }
+}
+
+function isAccessible(path: string): boolean {
+  try {
+    accessSync(path, constants.R_OK | constants.W_OK);
+    return true;
+  } catch {
+    return false;
   }
 }
