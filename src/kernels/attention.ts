@@ -1,6 +1,7 @@
-import { type Device, grid } from '../tensor/device.ts';
+import { type Device, grid, type Tile } from '../tensor/device.ts';
 import { DTYPE_BYTES, DTYPE_CODE } from '../tensor/dtype.ts';
 import { KernelError } from '../tensor/errors.ts';
+import type { Constants } from '../tensor/shader.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Work } from '../tensor/work.ts';
 import { decode } from './attention_decode.ts';
@@ -31,32 +32,42 @@ export const ATTENTION_VARIANTS = ['naive', 'flash', 'flash_matrix', 'decode'] a
 export type AttentionVariant = (typeof ATTENTION_VARIANTS)[number];
 
 /**
- * Tiles of `flash_matrix` for heads of up to 64, and of up to 256. Two matrices of queries a subgroup halve the reads of keys and values, while registers
- * last; the strides keep stores of scores off each other's banks; and a round of 32 keys is long enough for NVIDIA's compiler not to write the loop out eight
- * times, which cost a tenth of the speed by instruction fetches.
+ * Tiles of the two kernels on matrices. A subgroup of `flash_matrix` takes 32 queries; 32 keys a round halve the barriers, while two workgroups still fit on
+ * a processor. Registers hold half as many queries of wider heads: `flash_matrix_wide` has 16 keys a round, in one pair of tiles or two (TILES).
  */
-const MATRIX_TILES = tunable('attention/flash_matrix', [
-  { KEYS: 32, MATRICES: 2, SUBGROUPS: 4, TILES: 1, SCORE_STRIDE: 40 },
-  { KEYS: 32, MATRICES: 2, SUBGROUPS: 8, TILES: 2, SCORE_STRIDE: 40 },
-  { KEYS: 16, MATRICES: 2, SUBGROUPS: 4, TILES: 2, SCORE_STRIDE: 40 },
-  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, TILES: 2, SCORE_STRIDE: 24 },
+const MATRIX_TILES = tunable<Tile>('attention/flash_matrix', [
+  { KEYS: 32, SUBGROUPS: 4 },
+  { KEYS: 32, SUBGROUPS: 8 },
+  { KEYS: 16, SUBGROUPS: 4 },
+  { KEYS: 16, SUBGROUPS: 2 },
+  { SUBGROUPS: 4, TILES: 2 },
 ]);
-const WIDE_MATRIX_TILES = tunable('attention/flash_matrix wide', [
-  { KEYS: 16, MATRICES: 1, SUBGROUPS: 8, TILES: 2, SCORE_STRIDE: 24 },
-  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, TILES: 1, SCORE_STRIDE: 24 },
-  { KEYS: 16, MATRICES: 1, SUBGROUPS: 8, TILES: 1, SCORE_STRIDE: 24 },
+const WIDE_MATRIX_TILES = tunable<Tile>('attention/flash_matrix wide', [
+  { SUBGROUPS: 8, TILES: 2 },
+  { SUBGROUPS: 4, TILES: 1 },
+  { SUBGROUPS: 8, TILES: 1 },
 ]);
 const NARROW_HEAD = 64;
+/** Bytes of workgroup memory for 16 scores of a query: f32, and padding. */
+const SCORE_BYTES = 96;
 
-/** The tile for heads of so many dims: the chosen one, or the first that fits into the device's workgroup memory. */
-function matrixTile(device: Device, dim: number) {
+/** The kernel on matrices for heads of so many dims, with the chosen tile, or the first that fits into the device's workgroup memory. */
+function matrixKernel(device: Device, dim: number): { kernel: string; constants: Constants; queries: number } {
+  const matrices = Math.ceil(dim / 16);
+  const cut = (tile: Tile) => {
+    const { KEYS = 16, SUBGROUPS = 1, TILES = 1 } = tile;
+    const isWide = 'TILES' in tile;
+    const queries = (isWide ? 16 : 32) * SUBGROUPS;
+    return {
+      kernel: isWide ? 'attention/flash_matrix_wide' : 'attention/flash_matrix',
+      constants: { ...tile, DIM_MATRICES: matrices, LOADS: Math.ceil((KEYS * 2 * matrices) / (32 * SUBGROUPS)) },
+      queries,
+      bytes: 2 * TILES * KEYS * (32 * matrices + 16) + queries * SCORE_BYTES,
+    };
+  };
   const tiles = dim <= NARROW_HEAD ? MATRIX_TILES : WIDE_MATRIX_TILES;
-  const rowBytes = 32 * Math.ceil(dim / 16) + 16;
-  const fits = (tile: (typeof tiles)['candidates'][number]) =>
-    2 * tile.TILES * tile.KEYS * rowBytes + 64 * tile.SUBGROUPS * tile.SCORE_STRIDE <=
-    device.limits.maxComputeWorkgroupStorageSize;
-  const chosen = tileFor(device, tiles);
-  return fits(chosen) ? chosen : (tiles.candidates.find(fits) ?? chosen);
+  const cuts = [tileFor(device, tiles), ...tiles.candidates].map(cut);
+  return cuts.find(({ bytes }) => bytes <= device.limits.maxComputeWorkgroupStorageSize) ?? cuts[0]!;
 }
 
 /** Whether a variant can do this. */
@@ -175,21 +186,13 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
   }
 
   if (variant === 'flash_matrix') {
-    const matrices = Math.ceil(q.dim / 16);
-    const tile = matrixTile(device, q.dim);
+    const { kernel, constants, queries } = matrixKernel(device, q.dim);
     device.run({
-      kernel: 'attention/flash_matrix',
-      constants: {
-        ...tile,
-        DIM: q.dim,
-        CAUSAL: causal,
-        OUT_F16: dtype === 'f16',
-        DIM_MATRICES: matrices,
-        LOADS: Math.ceil((tile.KEYS * 2 * matrices) / (32 * tile.SUBGROUPS)),
-      },
+      kernel,
+      constants: { ...constants, DIM: q.dim, CAUSAL: causal, OUT_F16: dtype === 'f16' },
       bindings: [...operands, out],
       params: { ...common.params, count: 0 },
-      workgroups: [Math.ceil(queryTokens / (16 * tile.MATRICES * tile.SUBGROUPS)), q.heads, segments],
+      workgroups: [Math.ceil(queryTokens / queries), q.heads, segments],
       work,
     });
     return out;

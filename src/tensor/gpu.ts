@@ -51,7 +51,7 @@ export interface GpuOptions {
 }
 
 /** Bytes that Params structs may take: 16 scalars, the least that Dawn offers. */
-export const MAX_IMMEDIATE_BYTES = 64;
+const MAX_IMMEDIATE_BYTES = 64;
 
 /** What the kernels need of any device; asked for by name so that a refusal can say which one is missing. */
 const LEAST_LIMITS: Partial<Record<keyof GPUSupportedLimits, number>> = {

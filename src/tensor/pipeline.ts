@@ -1,5 +1,4 @@
 import { KernelError } from './errors.ts';
-import { MAX_IMMEDIATE_BYTES } from './gpu.ts';
 import { type Constants, loadShader, type Shader } from './shader.ts';
 
 /** A compiled shader with the layouts that its dispatches need. */
@@ -99,23 +98,23 @@ export class PipelineCache {
   }
 }
 
-const scratch = new DataView(new ArrayBuffer(MAX_IMMEDIATE_BYTES));
-
-/** Packs parameters into the bytes of the shader's struct; a missing or unknown name is an error. The result is overwritten by the next call. */
-export function packParams(pipeline: Pipeline, params: Params): Uint8Array {
+/** Packs parameters into the bytes of the shader's struct; a missing or unknown name is an error. */
+export function packParams(pipeline: Pipeline, params: Params): ArrayBuffer {
   const fields = pipeline.shader.params;
   if (Object.keys(params).length !== fields.length) {
     throw new KernelError(
       `${pipeline.label} takes parameters ${fields.map((f) => f.name).join(', ')}; got ${Object.keys(params).join(', ')}`,
     );
   }
+  const packed = new ArrayBuffer(fields.length * 4);
+  const view = new DataView(packed);
   fields.forEach(({ name, type }, index) => {
     const value = params[name];
     if (value === undefined || !Number.isFinite(value))
       throw new KernelError(`${pipeline.label}: parameter ${name} is ${value}`);
-    if (type === 'f32') scratch.setFloat32(index * 4, value, true);
-    else if (type === 'i32') scratch.setInt32(index * 4, value, true);
-    else scratch.setUint32(index * 4, value, true);
+    if (type === 'f32') view.setFloat32(index * 4, value, true);
+    else if (type === 'i32') view.setInt32(index * 4, value, true);
+    else view.setUint32(index * 4, value, true);
   });
-  return new Uint8Array(scratch.buffer, 0, fields.length * 4);
+  return packed;
 }

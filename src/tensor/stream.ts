@@ -12,6 +12,9 @@ export interface Binding {
   readonly byteLength: number;
 }
 
+/** What @webgpu/types does not know yet. */
+type ImmediatesEncoder = GPUComputePassEncoder & { setImmediates(offset: number, data: ArrayBuffer): void };
+
 /** Dispatches per submit: enough to hide the submit, few enough that the GPU starts while the CPU still records. */
 const DISPATCHES_PER_SUBMIT = 128;
 const UNIFORM_STRIDE = 256;
@@ -55,13 +58,12 @@ export class Stream {
     workgroups: readonly number[],
     work: () => Work,
   ): void {
-    const packed = packParams(pipeline, params);
     this.#take({
       kind: 'dispatch',
       pipeline,
       label,
       bindings: this.#bindGroup(pipeline, bindings),
-      params: this.#kept === undefined ? packed : packed.slice(),
+      params: packParams(pipeline, params),
       workgroups,
       work,
     });
@@ -118,15 +120,12 @@ export class Stream {
     const pass = this.#beginPass(label, pipeline, work);
     pass.setPipeline(pipeline.pipeline);
     pass.setBindGroup(0, bindings);
-    if (params.length > 0) {
+    if (params.byteLength > 0) {
       if (this.#uniforms === undefined) {
-        (pass as GPUComputePassEncoder & { setImmediates(offset: number, data: Uint8Array): void }).setImmediates(
-          0,
-          params,
-        );
+        (pass as ImmediatesEncoder).setImmediates(0, params);
       } else {
         const offset = this.#recorded * UNIFORM_STRIDE;
-        this.#uniforms.bytes.set(params, offset);
+        this.#uniforms.bytes.set(new Uint8Array(params), offset);
         pass.setBindGroup(1, this.#uniforms.group, [offset]);
       }
     }
