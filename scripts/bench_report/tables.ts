@@ -24,8 +24,11 @@ function rate({ rate: perSecond, rateUnit }: Row): string {
   return rateUnit === 'bytes/s' ? `${figure(perSecond / 1e9)} GB/s` : `${figure(perSecond)} ${rateUnit}`;
 }
 
-function peak({ peakBytes }: Row): string {
-  return peakBytes === undefined ? '' : `${(peakBytes / 2 ** 30).toFixed(2)} GiB`;
+/** The peak of GPU memory and, where it is known, its ratio to what was held of it. */
+function peak({ peakBytes, heldBytes }: Row): string {
+  if (peakBytes === undefined) return '';
+  const ratio = heldBytes === undefined ? '' : ` (${(peakBytes / heldBytes).toFixed(2)}x)`;
+  return `${(peakBytes / 2 ** 30).toFixed(2)} GiB${ratio}`;
 }
 
 /** Another engine's time and how ours compares, as two cells. */
@@ -63,7 +66,7 @@ export function cardSection(card: string, results: Results, plots: ReadonlyMap<s
     parts.push(
       `Models (${sources}).`,
       table(
-        ['model', 'work', 'here', 'rate', 'peak GPU memory', 'others', 'here / others'],
+        ['model', 'work', 'here', 'rate', 'peak GPU memory (over what is held)', 'others', 'here / others'],
         rows.flatMap((report) => modelRows(report, peers)),
       ),
     );

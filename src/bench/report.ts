@@ -35,6 +35,8 @@ export interface Row {
   readonly rateUnit?: string;
   /** GPU memory at the peak while it was measured, weights included, of a model. */
   readonly peakBytes?: number;
+  /** The most of it that weights, caches and activations held at a time. */
+  readonly heldBytes?: number;
   /** One kernel's part of a profiled pass: dispatches, FLOPs and bytes. */
   readonly count?: number;
   readonly flops?: number;
@@ -73,6 +75,7 @@ const NUMBERS = [
   'error',
   'rate',
   'peakBytes',
+  'heldBytes',
   'count',
   'flops',
   'bytes',

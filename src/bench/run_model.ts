@@ -20,7 +20,7 @@ function named({ name, shape }: Pick<ModelWork, 'name' | 'shape'>, { kind }: Ben
 
 function timed(row: Row, milliseconds: number, units: ModelWork['units'], device: Device): Row {
   const rate = units && { rate: (units.count / milliseconds) * 1000, rateUnit: `${units.unit}/s` };
-  return { ...row, milliseconds, ...rate, peakBytes: device.memory.peak };
+  return { ...row, milliseconds, ...rate, peakBytes: device.memory.peak, heldBytes: device.memory.heldPeak };
 }
 
 /**
@@ -66,7 +66,7 @@ export async function runModel(
   for (const work of works) {
     if (signal.aborted) break;
     device.trim();
-    device.memory.peak = device.memory.allocated;
+    device.memory.resetPeaks();
     const row = named(work, model);
     if (work.refusal !== undefined) {
       note({ ...row, note: work.refusal });

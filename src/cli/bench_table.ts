@@ -30,6 +30,11 @@ function share({ ceiling, shareOfCeiling }: Row): string {
   return shareOfCeiling === undefined ? '-' : `${(100 * shareOfCeiling).toFixed(1)} % ${ceiling ?? ''}`.trimEnd();
 }
 
+/** The peak beside what weights, caches and activations held of it. */
+function overHeld({ peakBytes, heldBytes }: Row): string {
+  return peakBytes === undefined || heldBytes === undefined ? '-' : `${(peakBytes / heldBytes).toFixed(2)} x`;
+}
+
 const TIME: Column = { title: 'time', width: 9, cell: ({ milliseconds }) => time(milliseconds) };
 const SHARE: Column = { title: 'of the ceiling', width: 15, cell: share };
 
@@ -46,6 +51,7 @@ export const KERNEL_COLUMNS: readonly Column[] = [
 export const MODEL_COLUMNS: readonly Column[] = [
   TIME,
   { title: 'peak memory', width: 11, cell: ({ peakBytes }) => (peakBytes === undefined ? '-' : memory(peakBytes)) },
+  { title: 'of what is held', width: 15, cell: overHeld },
   {
     title: 'rate',
     width: 18,

@@ -48,6 +48,7 @@ const WIDE_MATVEC = tunable(
     { SLOTS: 4, THREADS: 64, LOADS: 4 },
     { SLOTS: 2, THREADS: 128, LOADS: 6 },
     { SLOTS: 8, THREADS: 128, LOADS: 8 },
+    { SLOTS: 8, THREADS: 64, LOADS: 40 },
     { SLOTS: 2, THREADS: 32, LOADS: 20 },
   ],
   { SLOTS: 4, THREADS: 16, LOADS: 4 },

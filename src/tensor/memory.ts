@@ -27,6 +27,10 @@ export class Memory {
   /** Bytes of all buffers that exist, and the most there ever were. */
   allocated = 0;
   peak = 0;
+  /** Bytes that were asked for and are in somebody's hands, and the most there ever were: what `allocated` cannot go below. */
+  held = 0;
+  heldPeak = 0;
+  readonly #asked = new Map<Storage, number>();
   #nextId = 0;
   #imagines = false;
   #free: FreeStorages = new Map();
@@ -36,13 +40,15 @@ export class Memory {
   /** A pooled buffer of at least `bytes`; its contents are whatever was there. */
   acquire(bytes: number): Storage {
     const size = sizeClass(bytes);
-    if (this.#imagines) return this.create(size);
-    return this.#free.get(size)?.pop() ?? this.create(size);
+    return this.#hold((this.#imagines ? undefined : this.#free.get(size)?.pop()) ?? this.#make(size), bytes);
   }
 
   /** A buffer of its own (weights, caches), a multiple of 16 bytes long. */
   create(bytes: number): Storage {
-    const byteLength = Math.max(16, Math.ceil(bytes / 16) * 16);
+    return this.#hold(this.#make(Math.max(16, Math.ceil(bytes / 16) * 16)), bytes);
+  }
+
+  #make(byteLength: number): Storage {
     if (this.#imagines) return { id: this.#nextId++, buffer: IMAGINARY, byteLength };
     const buffer = this.gpu.createBuffer({ size: byteLength, usage: USAGE, label: `storage of ${byteLength} bytes` });
     this.allocated += byteLength;
@@ -50,9 +56,29 @@ export class Memory {
     return { id: this.#nextId++, buffer, byteLength };
   }
 
+  #hold(storage: Storage, bytes: number): Storage {
+    if (storage.buffer === IMAGINARY) return storage;
+    this.#asked.set(storage, bytes);
+    this.held += bytes;
+    this.heldPeak = Math.max(this.heldPeak, this.held);
+    return storage;
+  }
+
+  #letGo(storage: Storage): void {
+    this.held -= this.#asked.get(storage) ?? 0;
+    this.#asked.delete(storage);
+  }
+
+  /** Measures peaks from here on. */
+  resetPeaks(): void {
+    this.peak = this.allocated;
+    this.heldPeak = this.held;
+  }
+
   /** Gives a pooled buffer back for the next `acquire`. */
   release(storage: Storage): void {
     if (storage.buffer === IMAGINARY) return;
+    this.#letGo(storage);
     const list = this.#free.get(storage.byteLength);
     if (list === undefined) this.#free.set(storage.byteLength, [storage]);
     else list.push(storage);
@@ -90,6 +116,7 @@ export class Memory {
   /** Destroys one buffer. Commands that use it must have been submitted. */
   destroy(storage: Storage): void {
     if (storage.buffer === IMAGINARY) return;
+    this.#letGo(storage);
     this.allocated -= storage.byteLength;
     storage.buffer.destroy();
   }

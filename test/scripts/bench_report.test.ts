@@ -54,6 +54,7 @@ describe('rendering', () => {
         rate: 12800,
         rateUnit: 'tokens/s',
         peakBytes: 9.5 * 2 ** 30,
+        heldBytes: 9 * 2 ** 30,
       },
     ],
   };
@@ -79,7 +80,7 @@ describe('rendering', () => {
     expect(section).toContain(
       '| matmul | 4096x4096x4096 bf16 weights | naive 0.687 → subgroup_matrix 275 TFLOP/s | 500 µs | 55 % matrix | 250 µs (cuBLAS) | 2.0x |',
     );
-    expect(section).toContain('| qwen3_5 | prefill, 512 tokens | 40 ms | 12,800 tokens/s | 9.50 GiB |  |  |');
+    expect(section).toContain('| qwen3_5 | prefill, 512 tokens | 40 ms | 12,800 tokens/s | 9.50 GiB (1.06x) |  |  |');
   });
 
   test('plots are well-formed SVG: one of the ladder, one of the decoding step', () => {

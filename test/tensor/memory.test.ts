@@ -48,6 +48,24 @@ describe('Memory', () => {
     expect(memory.peak).toBeGreaterThanOrEqual(before + 2 ** 20 + 2 ** 19);
     expect(memory.acquire(2 ** 19).id).not.toBe(pooled.id);
   });
+
+  it('counts what was asked for and is held, and what was at most', () => {
+    const { memory } = device();
+    memory.resetPeaks();
+    const before = memory.held;
+    const storage = memory.create(1001);
+    const pooled = memory.acquire(5001);
+    memory.imagine(() => memory.acquire(2 ** 30));
+    expect(memory.held).toBe(before + 6002);
+    memory.release(pooled);
+    expect(memory.held).toBe(before + 1001);
+    memory.acquire(4999);
+    memory.destroy(storage);
+    memory.trim();
+    expect([memory.held, memory.heldPeak]).toEqual([before + 4999, before + 6002]);
+    memory.resetPeaks();
+    expect([memory.heldPeak, memory.peak]).toEqual([memory.held, memory.allocated]);
+  });
 });
 
 describe('tidy', () => {
