@@ -32,37 +32,38 @@ export const ATTENTION_VARIANTS = ['naive', 'flash', 'flash_matrix', 'decode'] a
 export type AttentionVariant = (typeof ATTENTION_VARIANTS)[number];
 
 /**
- * Tiles of the two kernels on matrices. A subgroup of `flash_matrix` takes 32 queries; 32 keys a round halve the barriers, while two workgroups still fit on
- * a processor. Registers hold half as many queries of wider heads: `flash_matrix_wide` has 16 keys a round, in one pair of tiles or two (TILES).
+ * Tiles of the two kernels on matrices, and which of the two. `flash_matrix`: subgroups of 32 queries; 32 keys a round halve the barriers, while two workgroups
+ * still fit on a processor. `flash_matrix_wide`, those with TILES: of wider heads, registers hold one matrix of 16 queries; the strides keep stores of scores
+ * off each other's banks.
  */
 const MATRIX_TILES = tunable<Tile>('attention/flash_matrix', [
   { KEYS: 32, SUBGROUPS: 4 },
   { KEYS: 32, SUBGROUPS: 8 },
   { KEYS: 16, SUBGROUPS: 4 },
   { KEYS: 16, SUBGROUPS: 2 },
-  { SUBGROUPS: 4, TILES: 2 },
+  { KEYS: 32, MATRICES: 2, SUBGROUPS: 4, TILES: 1, SCORE_STRIDE: 40 },
+  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, TILES: 2, SCORE_STRIDE: 24 },
 ]);
 const WIDE_MATRIX_TILES = tunable<Tile>('attention/flash_matrix wide', [
-  { SUBGROUPS: 8, TILES: 2 },
-  { SUBGROUPS: 4, TILES: 1 },
-  { SUBGROUPS: 8, TILES: 1 },
+  { KEYS: 16, MATRICES: 1, SUBGROUPS: 8, TILES: 2, SCORE_STRIDE: 24 },
+  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, TILES: 1, SCORE_STRIDE: 24 },
+  { KEYS: 16, MATRICES: 1, SUBGROUPS: 8, TILES: 1, SCORE_STRIDE: 24 },
 ]);
 const NARROW_HEAD = 64;
-/** Bytes of workgroup memory for 16 scores of a query: f32, and padding. */
-const SCORE_BYTES = 96;
+/** Bytes of workgroup memory for a subgroup's scores: 32 queries of `flash_matrix`, 16 keys of `flash_matrix_wide`. */
+const NARROW_SCORES = 32 * 96;
 
 /** The kernel on matrices for heads of so many dims, with the chosen tile, or the first that fits into the device's workgroup memory. */
 function matrixKernel(device: Device, dim: number): { kernel: string; constants: Constants; queries: number } {
   const matrices = Math.ceil(dim / 16);
   const cut = (tile: Tile) => {
-    const { KEYS = 16, SUBGROUPS = 1, TILES = 1 } = tile;
-    const isWide = 'TILES' in tile;
-    const queries = (isWide ? 16 : 32) * SUBGROUPS;
+    const { KEYS = 16, MATRICES = 2, SUBGROUPS = 1, TILES, SCORE_STRIDE = 0 } = tile;
+    const scoreBytes = SUBGROUPS * (TILES === undefined ? NARROW_SCORES : 64 * SCORE_STRIDE);
     return {
-      kernel: isWide ? 'attention/flash_matrix_wide' : 'attention/flash_matrix',
+      kernel: TILES === undefined ? 'attention/flash_matrix' : 'attention/flash_matrix_wide',
       constants: { ...tile, DIM_MATRICES: matrices, LOADS: Math.ceil((KEYS * 2 * matrices) / (32 * SUBGROUPS)) },
-      queries,
-      bytes: 2 * TILES * KEYS * (32 * matrices + 16) + queries * SCORE_BYTES,
+      queries: 16 * MATRICES * SUBGROUPS,
+      bytes: 2 * (TILES ?? 1) * KEYS * (32 * matrices + 16) + scoreBytes,
     };
   };
   const tiles = dim <= NARROW_HEAD ? MATRIX_TILES : WIDE_MATRIX_TILES;
