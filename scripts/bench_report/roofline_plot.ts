@@ -91,10 +91,12 @@ function roofs(
   ];
   const peak = Math.max(...tops.map(({ tflops }) => tflops));
   const from = Math.max(10 ** across[0], 10 ** up[0] / slope);
+  const middle = Math.sqrt((from * peak) / slope);
   const label = `copy ${figure(slope)} TB/s`;
   return [
     line(x(from), y(from * slope), x(peak / slope), y(peak), ACCENT, 2),
-    text(x(from) + 14, y(from * slope) + 16, label, { fill: ACCENT, size: 12 }),
+    // Above the line, where no kernel can be.
+    text(x(middle) - 10, y(middle * slope), label, { anchor: 'end', fill: ACCENT, size: 12 }),
     ...tops.flatMap(({ name, tflops }) => [
       line(x(tflops / slope), y(tflops), PLOT.right, y(tflops), ACCENT, 2),
       text(PLOT.right - 4, y(tflops) - 6, `${name} ${figure(tflops)} TFLOP/s`, {
