@@ -13,6 +13,12 @@ const USAGE = 0x4 | 0x8 | 0x80; // COPY_SRC | COPY_DST | STORAGE
 /** Stands for the buffer of a storage that is only talked about (`Memory.imagine`). */
 const IMAGINARY = {} as GPUBuffer;
 
+/**
+ * A pooled buffer of up to so many times the size asked for is taken where none of that size is free: phases of a model differ in sizes, and each would keep
+ * buffers of its own. Of the factors tried, twice leaves the lowest peaks.
+ */
+const MOST_OVERSIZE = 2;
+
 /** Rounds up so that nearby sizes share buffers: steps of 256 bytes when small, of an eighth of the power of two (at most 12.5 % more) when large. */
 function sizeClass(bytes: number): number {
   const step = Math.max(256, 2 ** Math.floor(Math.log2(Math.max(bytes, 1))) / 8);
@@ -33,19 +39,31 @@ export class Memory {
   readonly #asked = new Map<Storage, number>();
   #nextId = 0;
   #imagines = false;
+  /** Where buffers are returned to, and where they are taken from: with `apart` the common pool comes second. */
   #free: FreeStorages = new Map();
+  #pools: readonly FreeStorages[] = [this.#free];
 
   constructor(readonly gpu: GPUDevice) {}
 
   /** A pooled buffer of at least `bytes`; its contents are whatever was there. */
   acquire(bytes: number): Storage {
     const size = sizeClass(bytes);
-    return this.#hold((this.#imagines ? undefined : this.#free.get(size)?.pop()) ?? this.#make(size), bytes);
+    return this.#hold((this.#imagines ? undefined : this.#reuse(size)) ?? this.#make(size), bytes);
   }
 
   /** A buffer of its own (weights, caches), a multiple of 16 bytes long. */
   create(bytes: number): Storage {
     return this.#hold(this.#make(Math.max(16, Math.ceil(bytes / 16) * 16)), bytes);
+  }
+
+  #reuse(size: number): Storage | undefined {
+    for (const pool of this.#pools) {
+      for (let at = size; at <= MOST_OVERSIZE * size; at = sizeClass(at + 1)) {
+        const found = pool.get(at)?.pop();
+        if (found !== undefined) return found;
+      }
+    }
+    return undefined;
   }
 
   #make(byteLength: number): Storage {
@@ -94,15 +112,17 @@ export class Memory {
     }
   }
 
-  /** Serves `acquire` and `release` from a pool of its own while `body` runs; that pool is the caller's to keep and to `giveBack`. */
+  /** Puts what `body` releases into a pool of its own, and serves it from there first; that pool is the caller's to keep and to `giveBack`. */
   apart(body: () => void): FreeStorages {
     const common = this.#free;
     const own: FreeStorages = new Map();
     this.#free = own;
+    this.#pools = [own, common];
     try {
       body();
     } finally {
       this.#free = common;
+      this.#pools = [common];
     }
     return own;
   }

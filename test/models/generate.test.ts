@@ -295,4 +295,15 @@ describe('GPU memory', () => {
     }
     expect(left).toEqual(variations.map(() => 0));
   });
+
+  it('does not grow from question to question', async () => {
+    const names = ['image', 'images', 'image', 'images', 'image'];
+    const cases = await Promise.all(names.map((name) => readCase(loaded(), name)));
+    const allocated: number[] = [];
+    for (const { input } of cases) {
+      await run(loaded().model, input, { maxNewTokens: 6 });
+      allocated.push(device().memory.allocated);
+    }
+    expect(new Set(allocated.slice(2))).toEqual(new Set([allocated[1]]));
+  });
 });

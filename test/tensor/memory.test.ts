@@ -12,6 +12,35 @@ describe('Memory', () => {
     expect(memory.acquire(950).id).toBe(first.id);
   });
 
+  it('takes a buffer of up to twice the size where none of its own is free', () => {
+    const { memory } = device();
+    const [small, large, huge] = [memory.acquire(40_000), memory.acquire(70_000), memory.acquire(90_000)];
+    for (const storage of [huge, large, small]) memory.release(storage);
+    const taken = [1, 2, 3].map(() => memory.acquire(40_000).id);
+    expect(taken.slice(0, 2)).toEqual([small.id, large.id]);
+    expect(taken[2]).not.toBe(huge.id);
+  });
+
+  it('keeps apart what a body releases, taken from the common pool where it can be', () => {
+    const { memory } = device();
+    memory.trim();
+    const common = memory.acquire(300_000);
+    memory.release(common);
+    const before = memory.allocated;
+    const own = memory.apart(() => {
+      const storages = [memory.acquire(300_000), memory.acquire(300_000)];
+      expect(storages[0]!.id).toBe(common.id);
+      for (const storage of storages) memory.release(storage);
+      expect(memory.acquire(300_000).id).toBe(storages[1]!.id);
+    });
+    expect([...own.values()].flat().map(({ id }) => id)).toEqual([common.id]);
+    const other = memory.acquire(300_000);
+    expect(other.id).not.toBe(common.id);
+    memory.giveBack(own);
+    expect(memory.acquire(300_000).id).toBe(common.id);
+    expect(memory.allocated).toBe(before + 2 * other.byteLength);
+  });
+
   it('wastes at most an eighth of a large buffer', () => {
     for (const bytes of [1, 255, 256, 257, 4096, 5000, 123_457, 1_048_577, 3_000_001]) {
       const { byteLength } = device().memory.acquire(bytes);
