@@ -8,9 +8,11 @@ export interface CursorValues {
   readonly drawn: number;
 }
 
-/** A new cursor, u32 [2], that no scope frees. */
+/** A new cursor, u32 [2], that no scope frees, but `Device.dispose`. */
 export function createCursor(device: Device, { seen, drawn }: CursorValues): Tensor {
-  return device.upload(Uint32Array.of(seen, drawn), [2], 'u32', true);
+  const cursor = device.pooled([2], 'u32');
+  device.write(cursor, Uint32Array.of(seen, drawn));
+  return cursor;
 }
 
 /** Moves a cursor on by one token, both seen and drawn. */

@@ -91,7 +91,12 @@ export class Device {
     return new Tensor(this, storage, shape, dtype);
   }
 
-  /** A tensor of its own that no scope frees: weights, caches. Its contents are undefined. */
+  /** A tensor from the pool that no scope frees, but `dispose`: what lives as long as a sequence. Its contents are undefined. */
+  pooled(shape: readonly number[], dtype: Dtype): Tensor {
+    return new Tensor(this, this.memory.acquire(elementCount(shape) * DTYPE_BYTES[dtype]), shape, dtype);
+  }
+
+  /** A tensor of its own that no scope frees: weights. Its contents are undefined. */
   persistent(shape: readonly number[], dtype: Dtype): Tensor {
     return new Tensor(this, this.memory.create(elementCount(shape) * DTYPE_BYTES[dtype]), shape, dtype);
   }

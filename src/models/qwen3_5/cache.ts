@@ -1,5 +1,6 @@
 import type { Device } from '../../tensor/device.ts';
-import type { Tensor } from '../../tensor/tensor.ts';
+import { type Dtype, elementCount } from '../../tensor/dtype.ts';
+import { Tensor } from '../../tensor/tensor.ts';
 import type { Precision } from '../precision.ts';
 import type { Qwen35TextConfig } from './config.ts';
 
@@ -23,11 +24,18 @@ export interface Place {
   readonly reach: number;
 }
 
-/** What one sequence carries from token to token (spec qwen3_5_text.md section 7). */
+/** Where a range of a buffer may begin on every device. */
+const ALIGNMENT = 256;
+
+/**
+ * What one sequence carries from token to token (spec qwen3_5_text.md section 7). Its memory comes from the pool, so that the next sequence finds the same
+ * buffers with everything that was bound to them; the delta nets' states, which start at zero, share one.
+ */
 export class Cache {
   /** Tokens seen so far. */
   length = 0;
   readonly layers: readonly (KeyValueState | DeltaState)[];
+  readonly #owned: Tensor[] = [];
 
   constructor(
     readonly device: Device,
@@ -36,49 +44,50 @@ export class Cache {
     /** Most tokens that fit. */
     readonly capacity: number,
   ) {
+    const keysShape = [capacity, config.num_key_value_heads, config.head_dim];
+    const [convShape, recurrentShape] = deltaShapes(config);
+    const convBytes = Math.ceil((4 * elementCount(convShape)) / ALIGNMENT) * ALIGNMENT;
+    const layerBytes = convBytes + Math.ceil((4 * elementCount(recurrentShape)) / ALIGNMENT) * ALIGNMENT;
+    const deltaNets = config.layer_types.filter((type) => type !== 'full_attention').length;
+    const states = device.clear(this.#own([(deltaNets * layerBytes) / 4], 'f32'));
+    let at = 0;
     this.layers = config.layer_types.map((type) => {
       if (type === 'full_attention') {
-        const shape = [capacity, config.num_key_value_heads, config.head_dim];
-        return { k: device.persistent(shape, precision.cache), v: device.persistent(shape, precision.cache) };
+        return { k: this.#own(keysShape, precision.cache), v: this.#own(keysShape, precision.cache) };
       }
-      const {
-        linear_num_key_heads,
-        linear_key_head_dim,
-        linear_num_value_heads,
-        linear_value_head_dim,
-        linear_conv_kernel_dim,
-      } = config;
-      const channels = 2 * linear_num_key_heads * linear_key_head_dim + linear_num_value_heads * linear_value_head_dim;
-      return {
-        conv: device.clear(device.persistent([channels, linear_conv_kernel_dim - 1], 'f32')),
-        recurrent: device.clear(
-          device.persistent([linear_num_value_heads, linear_key_head_dim, linear_value_head_dim], 'f32'),
-        ),
-      };
+      const conv = new Tensor(device, states.storage, convShape, 'f32', at);
+      const recurrent = new Tensor(device, states.storage, recurrentShape, 'f32', at + convBytes);
+      at += layerBytes;
+      return { conv, recurrent };
     });
   }
 
-  /** Frees the GPU memory. */
-  destroy(): void {
-    for (const layer of this.layers)
-      for (const tensor of Object.values(layer) as Tensor[]) this.device.destroyTensor(tensor);
+  #own(shape: readonly number[], dtype: Dtype): Tensor {
+    const tensor = this.device.pooled(shape, dtype);
+    this.#owned.push(tensor);
+    return tensor;
   }
+
+  /** Returns the GPU memory. */
+  destroy(): void {
+    for (const tensor of this.#owned.splice(0)) this.device.dispose(tensor);
+  }
+}
+
+/** Shapes of a delta net's two states. */
+function deltaShapes(config: Qwen35TextConfig): [conv: number[], recurrent: number[]] {
+  const { linear_num_key_heads, linear_key_head_dim, linear_num_value_heads, linear_value_head_dim } = config;
+  const channels = 2 * linear_num_key_heads * linear_key_head_dim + linear_num_value_heads * linear_value_head_dim;
+  return [
+    [channels, config.linear_conv_kernel_dim - 1],
+    [linear_num_value_heads, linear_key_head_dim, linear_value_head_dim],
+  ];
 }
 
 /** Bytes that a cache of `capacity` tokens takes. */
 export function cacheBytes(config: Qwen35TextConfig, precision: Precision, capacity: number): number {
   const width = precision.cache === 'f16' ? 2 : 4;
-  const {
-    linear_num_key_heads,
-    linear_key_head_dim,
-    linear_num_value_heads,
-    linear_value_head_dim,
-    linear_conv_kernel_dim,
-  } = config;
-  const channels = 2 * linear_num_key_heads * linear_key_head_dim + linear_num_value_heads * linear_value_head_dim;
-  const delta =
-    4 *
-    (channels * (linear_conv_kernel_dim - 1) + linear_num_value_heads * linear_key_head_dim * linear_value_head_dim);
+  const delta = deltaShapes(config).reduce((sum, shape) => sum + 4 * elementCount(shape), 0);
   const full = 2 * width * capacity * config.num_key_value_heads * config.head_dim;
   return config.layer_types.reduce((sum, type) => sum + (type === 'full_attention' ? full : delta), 0);
 }

@@ -33,11 +33,12 @@ export class Decoder {
     { position, steps }: { position: number; steps: number },
   ) {
     const { device, config } = model;
-    this.token = device.persistent([1], 'i32');
+    this.token = device.pooled([1], 'i32');
     this.#cursor = createCursor(device, { seen: cache.length, drawn: 0 });
     const rows = Math.max(1, steps);
     const positions = Int32Array.from({ length: 3 * rows }, (_, i) => position + (i % rows));
-    this.#table = device.upload(rotaryTable(positions, config.text), [rows, rotaryAngles(config), 2], 'f32', true);
+    this.#table = device.pooled([rows, rotaryAngles(config), 2], 'f32');
+    device.write(this.#table, rotaryTable(positions, config.text));
   }
 
   /** Chooses the first token, after a prompt's last row, f32 [1, hidden_size] after the final norm. */
@@ -74,6 +75,6 @@ export class Decoder {
   destroy(): void {
     const { device } = this.model;
     if (this.#recording !== undefined) device.releaseRecording(this.#recording);
-    for (const tensor of [this.token, this.#cursor, this.#table]) device.destroyTensor(tensor);
+    for (const tensor of [this.token, this.#cursor, this.#table]) device.dispose(tensor);
   }
 }

@@ -17,7 +17,7 @@ export class Sampler {
     readonly options: Sampling | undefined,
   ) {
     if (options === undefined || (options.repetitionPenalty === 1 && options.presencePenalty === 0)) return;
-    const history = device.clear(device.persistent([vocabulary], 'u32'));
+    const history = device.clear(device.pooled([vocabulary], 'u32'));
     device.tidy(() => markTokens(history, device.upload(promptIds, [promptIds.length], 'i32'), IN_PROMPT));
     this.#history = history;
   }
@@ -35,6 +35,6 @@ export class Sampler {
 
   /** Frees the GPU memory. */
   destroy(): void {
-    if (this.#history !== undefined) this.device.destroyTensor(this.#history);
+    if (this.#history !== undefined) this.device.dispose(this.#history);
   }
 }
