@@ -50,7 +50,7 @@ const WIDE_MATRIX_TILES = tunable<Tile>('attention/flash_matrix wide', [
   { KEYS: 16, MATRICES: 1, SUBGROUPS: 8, TILES: 1, SCORE_STRIDE: 24 },
 ]);
 const NARROW_HEAD = 64;
-/** Bytes of workgroup memory for a subgroup's scores: 32 queries of `flash_matrix`, 16 keys of `flash_matrix_wide`. */
+/** Bytes of workgroup memory for a subgroup's scores in `flash_matrix`: 32 queries, rows of 16 f32 and padding. */
 const NARROW_SCORES = 32 * 96;
 
 /** The kernel on matrices for heads of so many dims, with the chosen tile, or the first that fits into the device's workgroup memory. */

@@ -51,7 +51,7 @@ export class Memory {
     return this.#hold((this.#imagines ? undefined : this.#reuse(size)) ?? this.#make(size), bytes);
   }
 
-  /** A buffer of its own (weights, caches), a multiple of 16 bytes long. */
+  /** A buffer of its own (weights), a multiple of 16 bytes long. */
   create(bytes: number): Storage {
     return this.#hold(this.#make(Math.max(16, Math.ceil(bytes / 16) * 16)), bytes);
   }
