@@ -8,7 +8,7 @@ export interface CursorValues {
   readonly drawn: number;
 }
 
-/** A new cursor, u32 [2], that no scope frees, but `Device.dispose`. */
+/** A new cursor, u32 [2], that no scope frees; `Device.dispose` does. */
 export function createCursor(device: Device, { seen, drawn }: CursorValues): Tensor {
   const cursor = device.pooled([2], 'u32');
   device.write(cursor, Uint32Array.of(seen, drawn));

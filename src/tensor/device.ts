@@ -91,7 +91,7 @@ export class Device {
     return new Tensor(this, storage, shape, dtype);
   }
 
-  /** A tensor from the pool that no scope frees, but `dispose`: what lives as long as a sequence. Its contents are undefined. */
+  /** A tensor from the pool that lives until `dispose`, whatever scope it is made in: caches, cursors. Its contents are undefined. */
   pooled(shape: readonly number[], dtype: Dtype): Tensor {
     return new Tensor(this, this.memory.acquire(elementCount(shape) * DTYPE_BYTES[dtype]), shape, dtype);
   }

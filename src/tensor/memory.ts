@@ -15,7 +15,8 @@ const IMAGINARY = {} as GPUBuffer;
 
 /**
  * A pooled buffer of up to so many times the size asked for is taken where none of that size is free: phases of a model differ in sizes, and each would keep
- * buffers of its own. Of the factors tried, twice leaves the lowest peaks.
+ * buffers of its own. Of 1, 1.25, 1.5, 2 and 4, twice left the lowest peaks of long prompts, and peaks within 1 % of the
+ * lowest for many pictures.
  */
 const MOST_OVERSIZE = 2;
 

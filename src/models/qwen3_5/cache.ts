@@ -27,6 +27,11 @@ export interface Place {
 /** Where a range of a buffer may begin on every device. */
 const ALIGNMENT = 256;
 
+/** Bytes from one f32 tensor of this shape to the next one in the same buffer. */
+function alignedBytes(shape: readonly number[]): number {
+  return Math.ceil((4 * elementCount(shape)) / ALIGNMENT) * ALIGNMENT;
+}
+
 /**
  * What one sequence carries from token to token (spec qwen3_5_text.md section 7). Its memory comes from the pool, so that the next sequence finds the same
  * buffers with everything that was bound to them; the delta nets' states, which start at zero, share one.
@@ -46,8 +51,8 @@ export class Cache {
   ) {
     const keysShape = [capacity, config.num_key_value_heads, config.head_dim];
     const [convShape, recurrentShape] = deltaShapes(config);
-    const convBytes = Math.ceil((4 * elementCount(convShape)) / ALIGNMENT) * ALIGNMENT;
-    const layerBytes = convBytes + Math.ceil((4 * elementCount(recurrentShape)) / ALIGNMENT) * ALIGNMENT;
+    const convBytes = alignedBytes(convShape);
+    const layerBytes = convBytes + alignedBytes(recurrentShape);
     const deltaNets = config.layer_types.filter((type) => type !== 'full_attention').length;
     const states = device.clear(this.#own([(deltaNets * layerBytes) / 4], 'f32'));
     let at = 0;
