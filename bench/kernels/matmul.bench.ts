@@ -45,7 +45,7 @@ function matmulBench(variant: MatmulVariant, sizes: Sizes): KernelBench {
     describe,
     setup: (device, [m, n, k]) => {
       const dtype = variant === 'subgroup_matrix' ? 'f16' : 'f32';
-      if (!matmulSupports(device, variant, { m, k, dtype })) {
+      if (!matmulSupports(device, variant, { m, n, k, dtype })) {
         throw new SkippedBench('this variant needs features that the device lacks');
       }
       const x = randomTensor(device, [m, k], dtype);

@@ -20,7 +20,7 @@ export function embedding(ids: Tensor, table: Tensor, bindingLimit?: number): Te
   const tokens = ids.dim(0);
   const [vocabulary, dim] = table.shape as [number, number];
   const y = ids.device.tensor([tokens, dim]);
-  for (const range of rowRanges(table, bindingLimit)) {
+  for (const range of rowRanges(table, { limit: bindingLimit })) {
     ids.device.run({
       kernel: 'embedding/embedding',
       constants: { TABLE_DTYPE: DTYPE_CODE[table.dtype as keyof typeof DTYPE_CODE] },

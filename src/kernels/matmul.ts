@@ -67,32 +67,54 @@ export type Activation = keyof typeof ACTIVATIONS;
 export const MATMUL_VARIANTS = ['naive', 'tiled', 'register', 'subgroup_matrix', 'matvec'] as const;
 export type MatmulVariant = (typeof MATMUL_VARIANTS)[number];
 
+/** Sums as they are, for another kernel to finish. */
+const NO_EPILOGUE = {
+  HAS_BIAS: false,
+  HAS_GAMMA: false,
+  HAS_RESIDUAL: false,
+  ACTIVATION: ACTIVATIONS.none,
+  OUT_F16: false,
+};
+
 /** Most rows of x that `matvec` takes in one dispatch. */
 const MATVEC_ROWS = 4;
 
-/** Whether a variant can multiply [m, k] of x's dtype by [n, k] on this device. */
-export function matmulSupports(
-  device: Device,
-  variant: MatmulVariant,
-  x: { m: number; k: number; dtype: Dtype },
-): boolean {
+/** A product [m, k] x [n, k] and what it is stored as. */
+export interface ProductOf {
+  readonly m: number;
+  readonly n: number;
+  readonly k: number;
+  /** Of x. */
+  readonly dtype: Dtype;
+  /** Of the result; f32 unless given. */
+  readonly result?: 'f32' | 'f16';
+}
+
+/** Results that `subgroup_matrix` stores at a time: 16 bytes. */
+function storedTogether(result: 'f32' | 'f16' = 'f32'): number {
+  return result === 'f16' ? 8 : 4;
+}
+
+/** Whether a variant can do a product on this device. */
+export function matmulSupports(device: Device, variant: MatmulVariant, product: ProductOf): boolean {
+  const { m, n, k, dtype, result } = product;
   switch (variant) {
     case 'naive':
     case 'tiled':
       return true;
     case 'register':
-      return x.k % 8 === 0;
+      return k % 8 === 0;
     case 'matvec':
-      return x.k % 8 === 0 && x.m <= MATVEC_ROWS;
+      return k % 8 === 0 && m <= MATVEC_ROWS;
     case 'subgroup_matrix':
-      return x.k % 8 === 0 && x.dtype === 'f16' && device.multipliesMatrices;
+      return k % 8 === 0 && n % storedTogether(result) === 0 && dtype === 'f16' && device.multipliesMatrices;
   }
 }
 
-/** The variant for these sizes: the last rung that can do it, and `matvec` for few rows. */
-function chooseVariant(device: Device, x: { m: number; k: number; dtype: Dtype }): MatmulVariant {
+/** The variant for a product: the last rung that can do it, and `matvec` for few rows. */
+function chooseVariant(device: Device, product: ProductOf): MatmulVariant {
   const order = ['matvec', 'subgroup_matrix', 'register'] as const;
-  return order.find((variant) => matmulSupports(device, variant, x)) ?? 'tiled';
+  return order.find((variant) => matmulSupports(device, variant, product)) ?? 'tiled';
 }
 
 /**
@@ -125,8 +147,9 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
   if (residual !== undefined && (residual.size !== m * n || residual.dtype !== 'f32')) {
     throw new KernelError(`linear: residual [${residual.shape}] ${residual.dtype} does not fit a result of ${m}x${n}`);
   }
-  const variant = options.variant ?? chooseVariant(device, { m, k, dtype: x.dtype });
-  if (!matmulSupports(device, variant, { m, k, dtype: x.dtype }))
+  const product = { m, n, k, dtype: x.dtype, result: dtype };
+  const variant = options.variant ?? chooseVariant(device, product);
+  if (!matmulSupports(device, variant, product))
     throw new KernelError(`linear: variant ${variant} cannot do ${m}x${k} by ${n}x${k}`);
   const { groups, conv } = options;
   if (groups !== undefined || conv !== undefined) checkOneRow(variant, [m, n, k], options);
@@ -143,10 +166,10 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
     ACTIVATION: ACTIVATIONS[options.activation ?? 'none'],
     OUT_F16: dtype === 'f16',
   };
-  const ranges = rowRanges(weight);
+  const ranges = rowRanges(weight, { multiple: variant === 'subgroup_matrix' ? storedTogether(dtype) : 1 });
   for (const range of ranges) {
     const rows = range.tensor.dim(0);
-    const tiling = tile(device, variant, [m, rows, k]);
+    const tiling = tile(device, variant, [m, rows, k], { whole: ranges.length > 1 });
     const label = `matmul/${variant} ${n}x${k}`;
     const operands = [bias ?? x, gamma ?? x, residual ?? x] as const;
     const params = {
@@ -159,19 +182,19 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
       eps: norm?.eps ?? groups?.eps ?? 0,
       weight_offset: norm?.weightOffset ?? 0,
       never: 0,
-      split: 0,
+      split: tiling.split ?? 0,
     };
     const work = () => ({ flops: 2 * m * rows * k });
-    const { splits = 1, split = 0 } = tiling;
-    if (splits > 1 && ranges.length === 1) {
+    const { splits = 1 } = tiling;
+    if (splits > 1) {
       device.tidy(() => {
         const partial = device.tensor([splits, m, n]);
         device.run({
           kernel: 'matmul/subgroup_matrix',
           label,
-          constants: { ...constants, ...tiling.constants, SPLIT: true },
+          constants: { ...constants, ...NO_EPILOGUE, ...tiling.constants },
           bindings: [x, weight, x, x, x, partial],
-          params: { ...params, split },
+          params: { ...params, scale: 1 },
           workgroups: [...tiling.workgroups, splits],
           work,
         });
@@ -250,7 +273,7 @@ function convConstants({ weight }: ConvStep, { SLOTS, THREADS }: Constants): Con
 /** Whether `matvec` takes x [..., K] by a weight [N, K]. */
 export function fitsMatvec(x: Tensor, weight: Tensor): boolean {
   const k = weight.size / weight.dim(0);
-  return matmulSupports(x.device, 'matvec', { m: x.size / k, k, dtype: x.dtype });
+  return matmulSupports(x.device, 'matvec', { m: x.size / k, n: weight.dim(0), k, dtype: x.dtype });
 }
 
 /**
@@ -268,13 +291,13 @@ export function swiglu(
   const { device } = x;
   const [n, k] = gateUp.shape as [number, number];
   const m = x.size / k;
-  const variant = swigluVariant(x, gateUp, norm);
+  const variant = swigluVariant(x, gateUp, norm, dtype);
   if (variant === undefined) return device.tidy(() => siluMul(linear(x, gateUp, { norm }), dtype, scale));
   const isMatvec = variant === 'matvec';
   return device.tidy(() => {
     const input = isMatvec ? x : rmsNorm(x, norm.weight, norm);
     const out = device.tensor([m, n / 2], isMatvec ? 'f32' : dtype);
-    const tiling = tile(device, variant, [m, n, k]);
+    const tiling = tile(device, variant, [m, n, k], { whole: true });
     device.run({
       kernel: isMatvec ? matvecKernel(device) : 'matmul/subgroup_matrix',
       label: `matmul/${variant} swiglu ${n}x${k}`,
@@ -295,7 +318,7 @@ export function swiglu(
         eps: norm.eps,
         weight_offset: norm.weightOffset,
         never: 0,
-        split: 0,
+        split: tiling.split ?? 0,
       },
       workgroups: tiling.workgroups,
       work: () => ({ flops: 2 * m * n * k }),
@@ -304,13 +327,18 @@ export function swiglu(
   });
 }
 
-/** The variant that multiplies gate and up as part of the product, if one can: matrices store their results two columns at a time. */
-function swigluVariant(x: Tensor, gateUp: Tensor, norm: InputNorm): 'matvec' | 'subgroup_matrix' | undefined {
+/** The variant that multiplies gate and up as part of the product, if one can. */
+function swigluVariant(
+  x: Tensor,
+  gateUp: Tensor,
+  norm: InputNorm,
+  result: 'f32' | 'f16',
+): 'matvec' | 'subgroup_matrix' | undefined {
   if (rowRanges(gateUp).length > 1) return undefined;
   if (fitsMatvec(x, gateUp)) return 'matvec';
-  const [n, k] = gateUp.shape as [number, number];
-  const fitsMatrices = matmulSupports(x.device, 'subgroup_matrix', { m: x.size / k, k, dtype: norm.dtype });
-  return fitsMatrices && n % 4 === 0 ? 'subgroup_matrix' : undefined;
+  const [rows, k] = gateUp.shape as [number, number];
+  const product = { m: x.size / k, n: rows / 2, k, dtype: norm.dtype, result };
+  return matmulSupports(x.device, 'subgroup_matrix', product) ? 'subgroup_matrix' : undefined;
 }
 
 function matvecKernel(device: Device): string {

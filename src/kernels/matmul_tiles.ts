@@ -25,7 +25,7 @@ const MATRIX_TILES = [
     { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 64 },
     { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 },
     { ROWS: 1, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 },
-    { ROWS: 2, COLUMNS: 1, GRID_ROWS: 2, GRID_COLUMNS: 4, STEP: 32 },
+    { ROWS: 1, COLUMNS: 2, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 32 },
   ]),
 ];
 /** Products of a thread of the register variant, down and across. */
@@ -97,8 +97,13 @@ function chooseSplits(tiles: number, [m, n, k]: readonly [number, number, number
   return best;
 }
 
-/** Tile sizes and workgroup counts of a variant for [m, k] x [n, k]. */
-export function tile(device: Device, variant: MatmulVariant, [m, n, k]: readonly [number, number, number]): Tiling {
+/** Tile sizes and workgroup counts of a variant for [m, k] x [n, k]; `whole`: no tile's K may be shared. */
+export function tile(
+  device: Device,
+  variant: MatmulVariant,
+  [m, n, k]: readonly [number, number, number],
+  { whole = false }: { whole?: boolean } = {},
+): Tiling {
   switch (variant) {
     case 'naive':
       return { constants: {}, workgroups: [Math.ceil(n / 64), Math.ceil(m / 8)] };
@@ -117,7 +122,8 @@ export function tile(device: Device, variant: MatmulVariant, [m, n, k]: readonly
       const found = counts.findIndex((count) => count >= MATRIX_WORKGROUPS);
       const best = found < 0 ? tiles.length - 1 : found;
       const step = tiles[best]!.STEP / 8;
-      const split = Math.ceil(k / 8 / chooseSplits(counts[best]!, [m, n, k]) / step) * step;
+      const splits = whole ? 1 : chooseSplits(counts[best]!, [m, n, k]);
+      const split = Math.ceil(k / 8 / splits / step) * step;
       return {
         constants: { ...tiles[best]!, TAIL: k % tiles[best]!.STEP !== 0 },
         workgroups: grid(counts[best]!),

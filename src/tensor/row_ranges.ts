@@ -16,16 +16,23 @@ function greatestCommonDivisor(a: number, b: number): number {
 
 /**
  * Splits a tensor along its first dimension into views that can each be bound: at most `limit` bytes (the device's largest binding
- * unless given), starting on the device's binding alignment. A tensor that fits is returned whole.
+ * unless given), starting on the device's binding alignment and at a `multiple` of rows. A tensor that fits is returned whole.
  * @throws KernelError when not even the fewest rows that keep the alignment fit
  */
-export function rowRanges(tensor: Tensor, limit = tensor.device.limits.maxStorageBufferBindingSize): RowRange[] {
+export function rowRanges(
+  tensor: Tensor,
+  {
+    limit = tensor.device.limits.maxStorageBufferBindingSize,
+    multiple = 1,
+  }: { limit?: number | undefined; multiple?: number } = {},
+): RowRange[] {
   const usable = Math.floor(limit / BINDING_GRANULE) * BINDING_GRANULE;
   if (tensor.byteLength <= usable) return [{ start: 0, tensor }];
   const rows = tensor.dim(0);
   const rowBytes = tensor.byteLength / rows;
   const alignment = tensor.device.limits.minStorageBufferOffsetAlignment;
-  const step = alignment / greatestCommonDivisor(rowBytes, alignment);
+  const aligned = alignment / greatestCommonDivisor(rowBytes, alignment);
+  const step = (aligned * multiple) / greatestCommonDivisor(aligned, multiple);
   const count = Math.floor(usable / (rowBytes * step)) * step;
   if (count === 0) {
     throw new KernelError(

@@ -80,11 +80,17 @@ function evaluate(_: string, sum: string): string {
   return String(value);
 }
 
-/** Values of the u32 constants that are numbers, or products and quotients of earlier ones. */
+/** Values of the u32 constants that are numbers, or products and quotients of earlier ones; `select(a, b, FLAG)` of a bool constant counts as one of them. */
 function countConstants(code: string): Map<string, number> {
+  const flags = new Map(
+    [...code.matchAll(/^const (\w+): bool = (true|false);/gm)].map(([, name, value]) => [name!, value === 'true']),
+  );
   const values = new Map<string, number>();
-  for (const [, name, expression] of code.matchAll(/^const (\w+): u32 = ([\w */]+);/gm)) {
-    const [first, ...rest] = expression!.split(' ');
+  for (const [, name, text] of code.matchAll(/^const (\w+): u32 = ([\w */(),]+);/gm)) {
+    const expression = text!.replace(/select\((\w+), (\w+), (\w+)\)/g, (_, a: string, b: string, flag: string) =>
+      flags.get(flag) ? b : a,
+    );
+    const [first, ...rest] = expression.split(' ');
     const numberOf = (token: string) => values.get(token) ?? Number(token.replace(/u$/, ''));
     let value = numberOf(first!);
     for (let i = 0; i + 1 < rest.length; i += 2)

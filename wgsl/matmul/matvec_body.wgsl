@@ -1,6 +1,6 @@
 // Matmul for a few rows of x (decoding): out[m, n] = sum_k x[m, k] * w[n, k]. Bound by reading w once: neighbouring threads read neighbouring 16 bytes of a
 // row of w and keep partial sums of SLOTS rows, added up at the end over the workgroup (workgroup_sums of the file that includes this one). K a multiple of 8.
-// x: [M, K] f32 or f16, M = ROWS. w: [N, K] f32, f16 or bf16. Accumulates in f32. Epilogue and result: epilogue.wgsl.
+// x: [M, K] f32 or f16, M = ROWS. w: [N, K] f32, f16 or bf16. Accumulates in f32. Epilogue and result: store_pair.wgsl.
 // NORM: x goes through a zero-centred or plain RMSNorm first; since the whole row passes through this workgroup anyway, its sum of squares is one more sum:
 //   out = rsqrt(sum(x^2) / K + params.eps) * sum_k x[k] * (params.weight_offset + norm[k]) * w[n, k]
 // GROUP: x is a norm's result but for its factor, one for every GROUP columns, a multiple of 8, whose squares come as four sums in norm[k / GROUP]:
@@ -10,7 +10,7 @@
 // the epilogue. bias then holds the taps, f32 [CHANNELS, TAPS]; history: f32 [CHANNELS, TAPS - 1], oldest first, moved on by this token. Whoever sums up a
 // column owns its history, so nobody else reads what it overwrites.
 // One workgroup: all rows of x, SLOTS rows of w, THREADS threads.
-#include "matmul/epilogue.wgsl"
+#include "matmul/store_pair.wgsl"
 #include "common/grid.wgsl"
 
 const X_DTYPE: u32 = 0u;

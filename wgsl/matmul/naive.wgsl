@@ -1,8 +1,8 @@
 // Matmul, first rung: out[m, n] = sum_k x[m, k] * w[n, k], one thread for two neighbouring outputs, every operand read from memory
 // as often as it is used (2 loads for each multiply-add). Any K, any dtypes.
-// x: [M, K] f32 or f16. w: [N, K] f32, f16 or bf16. Accumulates in f32. Epilogue and result: epilogue.wgsl.
+// x: [M, K] f32 or f16. w: [N, K] f32, f16 or bf16. Accumulates in f32. Epilogue and result: store_pair.wgsl.
 // One workgroup: 8 rows x 64 columns.
-#include "matmul/epilogue.wgsl"
+#include "matmul/store_pair.wgsl"
 
 const X_DTYPE: u32 = 0u;
 const W_DTYPE: u32 = 0u;

@@ -1,9 +1,9 @@
 // Matmul, third rung: out[m, n] = sum_k x[m, k] * w[n, k]. Each thread keeps ROWS x COLUMNS products in registers, so that one value read
 // from workgroup memory serves several multiply-adds, and memory is read 16 bytes at a time. K must be a multiple of 8.
-// x: [M, K] f32 or f16. w: [N, K] f32, f16 or bf16. Accumulates in f32. Epilogue and result: epilogue.wgsl.
+// x: [M, K] f32 or f16. w: [N, K] f32, f16 or bf16. Accumulates in f32. Epilogue and result: store_pair.wgsl.
 // One workgroup: 16*ROWS rows x 16*COLUMNS columns, 16x16 threads; K in steps of 16. COLUMNS is even.
 // The tiles keep K contiguous (four k to a vec4, products by dot()), so nothing is transposed on the way in.
-#include "matmul/epilogue.wgsl"
+#include "matmul/store_pair.wgsl"
 
 const X_DTYPE: u32 = 0u;
 const W_DTYPE: u32 = 0u;

@@ -1,14 +1,17 @@
 // Matmul, fourth rung: out[m, n] = sum_k x[m, k] * w[n, k] on subgroup matrices (tensor cores), f16 operands and f32 sums. K must be a multiple of 8.
 // x: [M, K] f16. w: [N, K] f16, bf16 (exact in f16 between 6e-5 and 65504) or f32 (rounded). Epilogue and result: epilogue.wgsl.
-// One workgroup: 16*ROWS*GRID_ROWS rows x 16*COLUMNS*GRID_COLUMNS columns; GRID_ROWS x GRID_COLUMNS subgroups, each with ROWS x COLUMNS matrices of 16x16.
-// Where results have few tiles, workgroups share the K of a tile (SPLIT): each takes params.split vec4s of it (z: which) and leaves its sums, f32
-// [splits, M, params.columns] in out, to join.wgsl.
+// residual: f32 [M, N]. out: [M, N], f32 (N a multiple of 4) or f16 (of 8): 16 bytes are read and stored at a time.
+// One workgroup: 16*ROWS*GRID_ROWS rows x 16*COLUMNS*GRID_COLUMNS columns; GRID_ROWS x GRID_COLUMNS subgroups, each with ROWS x COLUMNS matrices of 16x16
+// (COLUMNS at least 2).
+// Where results have few tiles, workgroups share the K of a tile: each takes params.split vec4s of it (z: which) and leaves its sums, without an epilogue,
+// in an out of f32 [splits, M, params.columns], to join.wgsl. Elsewhere params.split is all of K.
 // GATED: w holds gate rows, then as many up rows, and out[m, f] = params.scale * silu(gate . x) * (up . x) (SwiGLU; no epilogue), [M, N / 2]. A strip of results
 // then is half gate, half up, and what belongs together meets in one lane.
 // K advances in steps of STEP. The operands of a step wait in workgroup memory while those of the next one travel from memory into registers. Tiles are
 // arrays of vec4: 16-byte stores, and the compiler sees the alignment that lets it load matrices 16 bytes a thread; one vec4 of padding a row spreads the banks.
 // What bought speed on the cards measured: two workgroups a processor, which share some 50 KB (hence STEP 32 at 128x128); matrices of 64x64 a subgroup, since
-// reads of workgroup memory are the next limit; loads that stay where they are written (below); stores free of bank conflicts (PAIRED).
+// reads of workgroup memory are the next limit; loads that stay where they are written (below); stores free of bank conflicts (PAIRED); results that leave
+// 16 bytes a lane and without a branch, in front of which the compiler would copy all sums that are still to come.
 enable chromium_experimental_subgroup_matrix;
 enable f16;
 enable subgroups;
@@ -21,7 +24,6 @@ const GRID_ROWS: u32 = 2u;
 const GRID_COLUMNS: u32 = 2u;
 const STEP: u32 = 32u;
 const TAIL: bool = true; // K is no multiple of STEP
-const SPLIT: bool = false;
 const GATED: bool = false;
 const SUBGROUP: u32 = 32u;
 // Workgroups of this many row tiles walk together through the columns, so that what they read stays in the cache.
@@ -38,16 +40,20 @@ const W_LOADS: u32 = TILE_COLUMNS * QUADS / THREADS;
 const W_START: u32 = TILE_ROWS * STRIDE; // where w's tile begins behind x's
 // Rows of 4 vec4: eight threads that store together take rows r and r + 4, which fall on different banks.
 const PAIRED: bool = QUADS == 4u;
-// On their way through the epilogue, a subgroup's results are strips of 16 rows. A lane takes two columns of every LINE_ROWS-th row: neighbours where they
-// share a word, else half a strip apart, so that lanes side by side touch columns side by side.
-const LINE: u32 = 8u * COLUMNS;
-const LINE_ROWS: u32 = SUBGROUP / LINE;
-const PASSES: u32 = 16u / LINE_ROWS;
+// On their way through the epilogue a subgroup's results are strips of 16 rows, of which a lane takes STORED neighbours at a time: 16 bytes of out.
+const STORED: u32 = select(4u, 8u, OUT_F16);
+const STRIP_WIDTH: u32 = 16u * COLUMNS;
+const HALF_STRIP: u32 = 8u * COLUMNS;
+const LANES: u32 = select(STRIP_WIDTH, HALF_STRIP, GATED) / STORED; // for the results of a row
+const LINES: u32 = SUBGROUP / LANES; // rows at a time
+const PASSES: u32 = 16u / LINES;
 const STRIP_STRIDE: u32 = 4u * COLUMNS + 2u; // vec4s of a row; two of padding spread the banks
 const STRIP: u32 = 16u * STRIP_STRIDE;
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;
+@group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;
+@group(0) @binding(5) var<storage, read_write> out: array<vec4<u32>>;
 
 // The tiles of x and w; at the end each subgroup's strip.
 var<workgroup> tile: array<vec4<u32>, max((TILE_ROWS + TILE_COLUMNS) * STRIDE, GRID_ROWS * GRID_COLUMNS * STRIP)>;
@@ -65,13 +71,18 @@ fn load_w(quad: u32) -> Weights {
   return Weights(w[quad], vec4<u32>());
 }
 
-// Row of w behind a column of the tiles: with GATED, LINE gate rows and their up rows in turn. Beyond the end the last one, whose result is dropped.
+// Tiles reach beyond the result. There they compute its last row and its last STORED columns once more, and store the same values at the same places.
+fn column_inside(column: u32, count: u32) -> u32 {
+  return select(count - STORED + column % STORED, column, column < count);
+}
+
+// Row of w behind a column of the tiles: with GATED, HALF_STRIP gate rows and their up rows in turn.
 fn row_of(column: u32) -> u32 {
   if GATED {
-    let f = column / (2u * LINE) * LINE + column % LINE;
-    return min(f, params.N / 2u - 1u) + (column / LINE % 2u) * (params.N / 2u);
+    let f = column / STRIP_WIDTH * HALF_STRIP + column % HALF_STRIP;
+    return column_inside(f, params.N / 2u) + (column / HALF_STRIP % 2u) * (params.N / 2u);
   }
-  return min(column, params.N - 1u);
+  return column_inside(column, params.N);
 }
 
 fn to_f16(raw: Weights) -> vec4<u32> {
@@ -91,18 +102,34 @@ fn to_f16(raw: Weights) -> vec4<u32> {
   );
 }
 
-// A lane's gated result; of f16 ones, a pair of lanes' results by the first of them.
-fn store_gated(row: u32, column: u32, value: f32) {
-  let neighbour = subgroupShuffleXor(value, 1u);
-  if row >= params.M || column >= params.columns {
-    return;
+fn bias_quad(column: u32) -> vec4<f32> {
+  return vec4<f32>(bias_at(column), bias_at(column + 1u), bias_at(column + 2u), bias_at(column + 3u));
+}
+
+fn gamma_quad(column: u32) -> vec4<f32> {
+  return vec4<f32>(gamma_at(column), gamma_at(column + 1u), gamma_at(column + 2u), gamma_at(column + 3u));
+}
+
+fn residual_quad(quad: u32) -> vec4<f32> {
+  if HAS_RESIDUAL {
+    return residual[quad];
   }
-  let at = row * params.columns + column;
-  if !OUT_F16 {
-    out[at] = bitcast<u32>(value);
-  } else if column % 2u == 0u {
-    out[at >> 1u] = narrow_pair(value, neighbour);
+  return vec4<f32>();
+}
+
+// Four results that start at vec4 `at` of the tile.
+fn complete_quad(at: u32, bias_values: vec4<f32>, gamma_values: vec4<f32>, residual_values: vec4<f32>) -> vec4<f32> {
+  let sums = bitcast<vec4<f32>>(tile[at]);
+  if GATED {
+    let up = bitcast<vec4<f32>>(tile[at + HALF_STRIP / 4u]);
+    return params.scale * vec4<f32>(silu(sums.x), silu(sums.y), silu(sums.z), silu(sums.w)) * up;
   }
+  return vec4<f32>(
+    complete(sums.x, bias_values.x, gamma_values.x, residual_values.x),
+    complete(sums.y, bias_values.y, gamma_values.y, residual_values.y),
+    complete(sums.z, bias_values.z, gamma_values.z, residual_values.z),
+    complete(sums.w, bias_values.w, gamma_values.w, residual_values.w),
+  );
 }
 
 @compute @workgroup_size(THREADS)
@@ -139,8 +166,8 @@ fn main(
   let spread = (thread / 32u) * 8u + ((thread / 4u) % 2u) * 4u + (thread % 32u) / 8u;
   let quad = thread % QUADS;
   let first_row = select(thread / QUADS, spread, PAIRED);
-  let begin = select(0u, group.z * params.split, SPLIT);
-  let end = select(row_quads, min(begin + params.split, row_quads), SPLIT);
+  let begin = group.z * params.split;
+  let end = min(begin + params.split, row_quads);
   let first_quad = min(begin + quad, row_quads - 1u);
 #repeat i X_LOADS
   let x_row_$i = first_row + $iu * (THREADS / QUADS);
@@ -174,10 +201,10 @@ fn main(
     // Never runs. Its use of what was loaded keeps the compiler from moving the loads down to their use, where they would be waited for.
     for (var i = 0u; i < params.never; i++) {
 #repeat i X_LOADS
-      out[i + $iu] = x_next_$i.x;
+      out[i + $iu] = x_next_$i;
 #end
 #repeat i W_LOADS
-      out[i + $iu] = w_next_$i.words.x ^ w_next_$i.more.x;
+      out[i + $iu] = w_next_$i.words ^ w_next_$i.more;
 #end
     }
     workgroupBarrier();
@@ -196,30 +223,27 @@ fn main(
   }
 
   let strip = subgroup * STRIP;
-  let in_line = lane % LINE;
-  let strip_a = select(in_line, 2u * in_line, OUT_F16 && !GATED);
-  let strip_b = select(in_line + LINE, 2u * in_line + 1u, OUT_F16 && !GATED);
-  let column_a = column0 + subgroup_column + strip_a;
-  let column_b = column0 + subgroup_column + strip_b;
-  let a = params.column0 + min(column_a, params.N - 1u);
-  let b = params.column0 + min(column_b, params.N - 1u);
-  let bias_a = bias_at(a);
-  let bias_b = bias_at(b);
-  let gamma_a = gamma_at(a);
-  let gamma_b = gamma_at(b);
+  let strip_column = lane % LANES * STORED;
+  let subgroup_results = (column0 + subgroup_column) / select(1u, 2u, GATED);
+  let column = params.column0 + column_inside(subgroup_results + strip_column, params.N / select(1u, 2u, GATED));
+  let bias_low = bias_quad(column);
+  let gamma_low = gamma_quad(column);
+  let bias_high = bias_quad(column + STORED - 4u);
+  let gamma_high = gamma_quad(column + STORED - 4u);
 #repeat r ROWS
   {
 #repeat i PASSES
-    let line_$i = $iu * LINE_ROWS + lane / LINE;
-    let row_$i = row0 + subgroup_row + $ru * 16u + line_$i;
-    let residual_a_$i = residual_at(min(row_$i, params.M - 1u), a);
-    let residual_b_$i = residual_at(min(row_$i, params.M - 1u), b);
+    let line_$i = $iu * LINES + lane / LANES;
+    let row_$i = group.z * params.M + min(row0 + subgroup_row + $ru * 16u + line_$i, params.M - 1u);
+    let to_$i = row_$i * params.columns + column;
+    let residual_low_$i = residual_quad(to_$i / 4u);
+    let residual_high_$i = residual_quad((to_$i + STORED) / 4u - 1u);
 #end
     if HAS_RESIDUAL {
       // Never runs, as above: all of them travel at once.
       for (var i = 0u; i < params.never; i++) {
 #repeat i PASSES
-        out[i + $iu] = bitcast<u32>(residual_a_$i + residual_b_$i);
+        out[i + $iu] = bitcast<vec4<u32>>(residual_low_$i + residual_high_$i);
 #end
       }
     }
@@ -228,39 +252,19 @@ fn main(
 #end
     workgroupBarrier();
 #repeat i PASSES
-    if GATED {
-      let at = strip + line_$i * STRIP_STRIDE;
-      let gate = bitcast<f32>(tile[at + strip_a / 4u][strip_a % 4u]);
-      let up = bitcast<f32>(tile[at + strip_b / 4u][strip_b % 4u]);
-      store_gated(row_$i, (column0 + subgroup_column) / 2u + in_line, params.scale * activate(gate, ACTIVATION_SILU) * up);
-    } else if row_$i < params.M {
-      let at = strip + line_$i * STRIP_STRIDE;
-      let sum_a = bitcast<f32>(tile[at + strip_a / 4u][strip_a % 4u]);
-      let sum_b = bitcast<f32>(tile[at + strip_b / 4u][strip_b % 4u]);
-      if SPLIT {
-        let to = (group.z * params.M + row_$i) * params.columns;
-        if column_a < params.N {
-          out[to + column_a] = bitcast<u32>(sum_a);
-        }
-        if column_b < params.N {
-          out[to + column_b] = bitcast<u32>(sum_b);
-        }
+    {
+      let at = strip + line_$i * STRIP_STRIDE + strip_column / 4u;
+      let low = complete_quad(at, bias_low, gamma_low, residual_low_$i);
+      if OUT_F16 {
+        let high = complete_quad(at + 1u, bias_high, gamma_high, residual_high_$i);
+        out[to_$i / 8u] = vec4<u32>(
+          narrow_pair(low.x, low.y),
+          narrow_pair(low.z, low.w),
+          narrow_pair(high.x, high.y),
+          narrow_pair(high.z, high.w),
+        );
       } else {
-        let to = row_$i * params.columns + params.column0;
-        let value_a = complete(sum_a, bias_a, gamma_a, residual_a_$i);
-        let value_b = complete(sum_b, bias_b, gamma_b, residual_b_$i);
-        if OUT_F16 {
-          if column_a < params.N {
-            out[(to + column_a) >> 1u] = narrow_pair(value_a, value_b);
-          }
-        } else {
-          if column_a < params.N {
-            out[to + column_a] = bitcast<u32>(value_a);
-          }
-          if column_b < params.N {
-            out[to + column_b] = bitcast<u32>(value_b);
-          }
-        }
+        out[to_$i / 4u] = bitcast<vec4<u32>>(low);
       }
     }
 #end

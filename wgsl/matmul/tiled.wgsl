@@ -1,8 +1,8 @@
 // Matmul, second rung: out[m, n] = sum_k x[m, k] * w[n, k] with both operands staged through workgroup memory in 16-wide tiles, so that each
 // value is read from memory once per 16 uses. Any K, any dtypes.
-// x: [M, K] f32 or f16. w: [N, K] f32, f16 or bf16. Accumulates in f32. Epilogue and result: epilogue.wgsl.
+// x: [M, K] f32 or f16. w: [N, K] f32, f16 or bf16. Accumulates in f32. Epilogue and result: store_pair.wgsl.
 // One workgroup: 16 rows x 32 columns, 16x16 threads, two neighbouring columns a thread.
-#include "matmul/epilogue.wgsl"
+#include "matmul/store_pair.wgsl"
 
 const X_DTYPE: u32 = 0u;
 const W_DTYPE: u32 = 0u;
