@@ -22,7 +22,8 @@ function bench(variant: Conv2dVariant, shape: Shape): KernelBench {
     describe: ({ frames, height, width, channels, outputs, kernel, stride }) =>
       `${frames}x${height}x${width} ${channels}>${outputs} k${kernel} s${stride}`,
     setup: (device, { frames, height, width, channels, outputs, kernel, stride }) => {
-      if (!conv2dSupports(device, variant, channels)) throw new SkippedBench('this variant needs subgroup matrices');
+      if (!conv2dSupports(device, variant, { channels, outputs }))
+        throw new SkippedBench('this variant needs subgroup matrices');
       const size = [frames, height, width, channels] as const;
       const x = randomTensor(device, size, variant === 'subgroup_matrix' ? 'f16' : 'f32');
       const weight = randomTensor(device, [outputs, channels, kernel, kernel]);

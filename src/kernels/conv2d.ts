@@ -40,9 +40,19 @@ export interface Conv2dOptions {
 export const CONV2D_VARIANTS = ['register', 'subgroup_matrix'] as const;
 export type Conv2dVariant = (typeof CONV2D_VARIANTS)[number];
 
-/** Whether a variant can convolve pictures of this many channels on this device. */
-export function conv2dSupports(device: Device, variant: Conv2dVariant, channels: number): boolean {
-  return variant === 'register' ? channels % 4 === 0 : channels % 8 === 0 && device.multipliesMatrices;
+/** Channels of a convolution's pictures and of its result. */
+export interface ConvolutionOf {
+  readonly channels: number;
+  readonly outputs: number;
+  /** Of the result; f32 unless given. */
+  readonly dtype?: ResultDtype;
+}
+
+/** Whether a variant can do a convolution on this device. */
+export function conv2dSupports(device: Device, variant: Conv2dVariant, convolution: ConvolutionOf): boolean {
+  const { channels, outputs, dtype = 'f32' } = convolution;
+  if (variant === 'register') return channels % 4 === 0 && outputs % 4 === 0 && dtype === 'f32';
+  return channels % 8 === 0 && outputs % (dtype === 'f16' ? 8 : 4) === 0 && device.multipliesMatrices;
 }
 
 /**
@@ -72,7 +82,7 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
     throw new KernelError(`conv2d: x ${described(x)} by weight ${described(weight)} would give [${shape}]`);
   }
   const wantsMatrices = variant === 'subgroup_matrix';
-  if (!conv2dSupports(device, variant, channels) || (!wantsMatrices && dtype === 'f16')) {
+  if (!conv2dSupports(device, variant, { channels, outputs, dtype })) {
     throw new KernelError(`conv2d: variant ${variant} cannot convolve ${described(x)} to ${dtype} on this device`);
   }
   if (options.inputRelu && x.dtype === 'f16') throw new KernelError('conv2d: inputRelu needs x in f32');
@@ -89,13 +99,12 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
     const w = permute(taps, [0, 2, 1], wantsMatrices ? 'f16' : 'f32');
     const out = device.tensor(shape, dtype);
     const pixels = frames * outHeight * outWidth;
-    const tiling = wantsMatrices ? matrixTiling(device, pixels, outputs) : registerTiling(device, pixels, outputs);
+    const tiling = wantsMatrices ? matrixTiling(pixels, outputs) : registerTiling(device, pixels, outputs);
     device.run({
       kernel: `conv2d/${variant}`,
       label: `conv2d/${variant} ${kernel}x${kernel} ${channels} to ${outputs}`,
       constants: {
-        OUT_F16: dtype === 'f16',
-        ...(wantsMatrices && { X_F16: x.dtype === 'f16' }),
+        ...(wantsMatrices && { X_F16: x.dtype === 'f16', OUT_F16: dtype === 'f16' }),
         ...tiling.constants,
       },
       bindings: [x, w, bias ?? x, residual ?? x, addend ?? x, out],
@@ -112,6 +121,7 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
         kernel,
         stride,
         flags: flags(options),
+        never: 0,
       },
       workgroups: grid(tiling.workgroups),
       work: () => ({ flops: 2 * out.size * channels * kernel ** 2 }),
@@ -159,15 +169,15 @@ function registerTiling(device: Device, pixels: number, outputs: number): Tiling
 
 /** Tiles of the subgroup-matrix variant as matmul's (src/kernels/matmul.ts), largest first, and one for few channels. */
 const MATRIX_TILES = [
-  { ROWS: 2, COLUMNS: 4, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 64 },
+  { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 },
   { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 64 },
 ];
 const NARROW_MATRIX_TILE = { ROWS: 2, COLUMNS: 2, GRID_ROWS: 4, GRID_COLUMNS: 1, STEP: 32 };
 
-function matrixTiling(device: Device, pixels: number, outputs: number): Tiling {
+function matrixTiling(pixels: number, outputs: number): Tiling {
   const shapes = outputs <= 32 ? [NARROW_MATRIX_TILE] : MATRIX_TILES;
   const tiles = shapes.map((tile) => ({
-    constants: { ...tile, SUBGROUP: device.opened.subgroupMinSize },
+    constants: tile,
     workgroups:
       Math.ceil(pixels / (16 * tile.ROWS * tile.GRID_ROWS)) *
       Math.ceil(outputs / (16 * tile.COLUMNS * tile.GRID_COLUMNS)),

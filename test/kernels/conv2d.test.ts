@@ -24,6 +24,11 @@ describe('conv2d', () => {
       'f32',
     ],
     [
+      '8 channels more than a tile',
+      { x: [1, 6, 5, 72], outputs: 136, kernel: 3, stride: 1, padding: around(1) },
+      'f32',
+    ],
+    [
       'a band of rows',
       { x: [1, 5, 6, 8], outputs: 32, kernel: 3, stride: 1, padding: { top: 0, bottom: 1, left: 1, right: 1 } },
       'f32',
@@ -36,7 +41,7 @@ describe('conv2d', () => {
 
     it.each(cases)('equals the formula: %s', async (_, sizes, dtype) => {
       const channels = sizes.x[3];
-      if (!conv2dSupports(device(), variant, channels)) return;
+      if (!conv2dSupports(device(), variant, { channels, outputs: sizes.outputs })) return;
       const x = random.normal(sizes.x.reduce((a, b) => a * b));
       const shape = [sizes.outputs, channels, sizes.kernel, sizes.kernel];
       const w = random.normal(
@@ -81,7 +86,7 @@ describe('conv2d', () => {
         ),
       ).toBeLessThan(tolerance);
 
-      if (variant === 'subgroup_matrix') {
+      if (conv2dSupports(device(), variant, { channels, outputs: sizes.outputs, dtype: 'f16' })) {
         const halves = conv2d(uploadAs(device(), x, sizes.x, 'f16'), weight, { ...options, bias, dtype: 'f16' });
         expect(relativeL2(await readValues(halves), plain)).toBeLessThan(tolerance);
       }

@@ -4,11 +4,9 @@
 // The convolution is a matrix product (implicit GEMM; Chellapilla, Puri and Simard 2006, without storing the unrolled picture): a row for each
 // pixel of the result, a column for each of its channels, and a sum over taps and channels.
 // x: [S, height, width, channels], channels last. w: [out_channels, kernel, kernel, channels]. bias: f32 [out_channels].
-// residual, addend: f32 like out. out: [S, out_height, out_width, out_channels] f32 or f16. out_channels is a multiple of 4.
+// residual, addend: f32 like out. out: [S, out_height, out_width, out_channels]. out_channels is a multiple of 4.
 #include "common/dtype.wgsl"
 #include "common/grid.wgsl"
-
-const OUT_F16: bool = false;
 
 struct Params {
   pixels: u32,
@@ -23,10 +21,11 @@ struct Params {
   kernel: u32,
   stride: u32,
   flags: u32,
+  never: u32, // 0: for loops that the compiler must not know never to run
 }
 
-// Bits of params.flags. They are no constants: a model uses many combinations, each would have to be compiled, and next to the product a uniform
-// branch costs nothing.
+// Bits of params.flags. They are no constants: a model uses many combinations, each of which would have to be compiled. What they leave out is selected
+// away, without a branch.
 const HAS_BIAS: u32 = 1u;
 const INPUT_RELU: u32 = 2u;
 const RELU: u32 = 4u;
@@ -41,7 +40,6 @@ fn has(flag: u32) -> bool {
 @group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> residual: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read> addend: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> out: array<vec2<u32>>;
 
 // The place in x that the kernel's first tap has for one pixel of the result.
 struct Origin {
@@ -74,29 +72,26 @@ fn tap_index(at: Origin, ky: u32, kx: u32) -> u32 {
   return ((at.frame + u32(at.y + i32(ky))) * params.width + u32(at.x + i32(kx))) * params.channels;
 }
 
-// Four neighbouring channels, of which the first is a multiple of 4.
-fn store_quad(pixel: u32, channel: u32, sum: vec4<f32>) {
-  if pixel >= params.pixels || channel >= params.out_channels {
-    return;
-  }
-  var value = sum;
-  if has(HAS_BIAS) {
-    value += bias[channel >> 2u];
-  }
-  if has(RELU) {
-    value = max(value, vec4<f32>());
-  }
-  let quad = (pixel * params.out_channels + channel) >> 2u;
-  if has(HAS_RESIDUAL) {
-    value += select(residual[quad], max(residual[quad], vec4<f32>()), has(RESIDUAL_RELU));
-  }
-  if has(HAS_ADDEND) {
-    value += addend[quad];
-  }
-  if OUT_F16 {
-    out[quad] = vec2<u32>(narrow_pair(value.x, value.y), narrow_pair(value.z, value.w));
-  } else {
-    out[2u * quad] = bitcast<vec2<u32>>(value.xy);
-    out[2u * quad + 1u] = bitcast<vec2<u32>>(value.zw);
-  }
+// What quad `quad` of out adds to the sum, given its quad of channels, and what becomes of both.
+struct Beside {
+  residual: vec4<f32>,
+  addend: vec4<f32>,
+}
+
+fn beside(quad: u32) -> Beside {
+  let residual_value = residual[select(0u, quad, has(HAS_RESIDUAL))];
+  let addend_value = addend[select(0u, quad, has(HAS_ADDEND))];
+  let least = select(vec4<f32>(-3.4e38), vec4<f32>(), has(RESIDUAL_RELU));
+  return Beside(
+    select(vec4<f32>(), max(residual_value, least), has(HAS_RESIDUAL)),
+    select(vec4<f32>(), addend_value, has(HAS_ADDEND)),
+  );
+}
+
+fn bias_quad(quad: u32) -> vec4<f32> {
+  return select(vec4<f32>(), bias[select(0u, quad, has(HAS_BIAS))], has(HAS_BIAS));
+}
+
+fn complete_quad(sum: vec4<f32>, bias_values: vec4<f32>, next: Beside) -> vec4<f32> {
+  return next.addend + (next.residual + max(sum + bias_values, select(vec4<f32>(-3.4e38), vec4<f32>(), has(RELU))));
 }

@@ -1,5 +1,5 @@
 // Convolution, channels last, as an implicit matrix product with ROWS x COLUMNS sums in each thread's registers. The formula, sizes and result are
-// those of epilogue.wgsl; x, w f32; channels a multiple of 4. Sums in f32.
+// those of epilogue.wgsl; x, w, out f32; channels a multiple of 4. Sums in f32.
 // One workgroup: ROWS * LANES_Y pixels x COLUMNS * LANES_X channels, 256 threads; for each tap 16 channels at a time. The operands of a step wait in
 // workgroup memory while those of the next one travel from memory into registers.
 // The tiles keep channels contiguous (four to a vec4, products by dot()). The quads of a tile row are rotated by the row so that 8 threads that
@@ -20,8 +20,18 @@ const W_LOADS: u32 = 1u;
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> w: array<vec4<f32>>;
 
+@group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
+
 var<workgroup> x_tile: array<vec4<f32>, TILE_ROWS * 4u>;
 var<workgroup> w_tile: array<vec4<f32>, TILE_COLUMNS * 4u>;
+
+// Four neighbouring channels, of which the first is a multiple of 4.
+fn store_quad(pixel: u32, channel: u32, sum: vec4<f32>) {
+  if pixel < params.pixels && channel < params.out_channels {
+    let quad = (pixel * params.out_channels + channel) >> 2u;
+    out[quad] = complete_quad(sum, bias_quad(channel >> 2u), beside(quad));
+  }
+}
 
 fn place(row: u32, quad: u32) -> u32 {
   return row * 4u + (quad ^ ((row >> 1u) & 3u));

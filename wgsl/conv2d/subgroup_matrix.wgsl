@@ -1,37 +1,48 @@
-// Convolution, channels last, as an implicit matrix product on subgroup matrices (tensor cores): f16 operands, f32 sums. The formula, sizes and
-// result are those of epilogue.wgsl; x f32 (rounded to f16 on the way, saturating) or f16, w f16; channels a multiple of 8; INPUT_RELU with f32 only.
+// Convolution, channels last, as an implicit matrix product on subgroup matrices (tensor cores): f16 operands, f32 sums. The formula and sizes are
+// those of epilogue.wgsl; x f32 (rounded to f16 on the way, saturating) or f16, w f16, out f32 or f16 (out_channels a multiple of 8 then); channels a multiple
+// of 8; INPUT_RELU with f32 only.
 // One workgroup: 16*ROWS*GRID_ROWS pixels x 16*COLUMNS*GRID_COLUMNS channels; GRID_ROWS x GRID_COLUMNS subgroups, each with ROWS x COLUMNS matrices
-// of 16x16; for each tap STEP channels at a time. As in matmul/subgroup_matrix.wgsl, the operands of a step wait in workgroup memory while those of the
-// next one travel from memory into registers, tiles are arrays of vec4, and one vec4 of padding a row spreads the banks.
+// of 16x16; for each tap STEP channels at a time.
+// What matmul/subgroup_matrix.wgsl says of its tiles, loads, strips and stores holds here, with one difference: a row of x is gathered, tap by tap, and taps
+// outside of the picture count as zeros.
 enable chromium_experimental_subgroup_matrix;
 enable f16;
 enable subgroups;
 #include "conv2d/epilogue.wgsl"
 
 const X_F16: bool = false;
-const ROWS: u32 = 2u;
+const OUT_F16: bool = false;
+const ROWS: u32 = 4u;
 const COLUMNS: u32 = 4u;
-const GRID_ROWS: u32 = 4u;
+const GRID_ROWS: u32 = 2u;
 const GRID_COLUMNS: u32 = 2u;
 const SUBGROUP: u32 = 32u;
-const STEP: u32 = 64u;
+const STEP: u32 = 32u;
 
 const THREADS: u32 = SUBGROUP * GRID_ROWS * GRID_COLUMNS;
 const TILE_ROWS: u32 = 16u * ROWS * GRID_ROWS;
 const TILE_COLUMNS: u32 = 16u * COLUMNS * GRID_COLUMNS;
 const QUADS: u32 = STEP / 8u; // vec4s (of 8 halves) in a row of a tile
-const STRIDE_QUADS: u32 = QUADS + 1u;
+const STRIDE: u32 = QUADS + 1u;
 const KSTEPS: u32 = STEP / 16u;
 const X_LOADS: u32 = TILE_ROWS * QUADS / THREADS;
 const W_LOADS: u32 = TILE_COLUMNS * QUADS / THREADS;
+const W_START: u32 = TILE_ROWS * STRIDE; // where w's tile begins behind x's
+const PAIRED: bool = QUADS == 4u;
+const STORED: u32 = select(4u, 8u, OUT_F16);
+const STRIP_WIDTH: u32 = 16u * COLUMNS;
+const LANES: u32 = STRIP_WIDTH / STORED; // for the results of a row
+const LINES: u32 = SUBGROUP / LANES; // rows at a time
+const PASSES: u32 = 16u / LINES;
+const STRIP_STRIDE: u32 = 4u * COLUMNS + 2u;
+const STRIP: u32 = 16u * STRIP_STRIDE;
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;
+@group(0) @binding(5) var<storage, read_write> out: array<vec4<u32>>;
 
-var<workgroup> x_tile: array<vec4<u32>, TILE_ROWS * STRIDE_QUADS>;
-var<workgroup> w_tile: array<vec4<u32>, TILE_COLUMNS * STRIDE_QUADS>;
-// Each subgroup's place for a result matrix on its way through the epilogue.
-var<workgroup> results: array<f32, GRID_ROWS * GRID_COLUMNS * 16 * 16>;
+// The tiles of x and w; at the end each subgroup's strip.
+var<workgroup> tile: array<vec4<u32>, max((TILE_ROWS + TILE_COLUMNS) * STRIDE, GRID_ROWS * GRID_COLUMNS * STRIP)>;
 
 // Eight channels as they lie in memory.
 struct Eight {
@@ -39,32 +50,29 @@ struct Eight {
   high: vec4<u32>, // only for f32
 }
 
+// Whether they count is asked again when they are stored; anything may be read where they do not.
 fn load_x(at: Origin, ky: u32, kx: u32, channel: u32) -> Eight {
-  if channel >= params.channels || !is_inside(at, ky, kx) {
-    return Eight(vec4<u32>(), vec4<u32>());
-  }
-  let i = tap_index(at, ky, kx) + channel;
+  let i = select(0u, tap_index(at, ky, kx) + channel, channel < params.channels && is_inside(at, ky, kx));
   if X_F16 {
     return Eight(x[i >> 3u], vec4<u32>());
   }
   return Eight(x[i >> 2u], x[(i >> 2u) + 1u]);
 }
 
-fn load_w(column: u32, tap: u32, channel: u32) -> vec4<u32> {
-  if channel >= params.channels || column >= params.out_channels {
-    return vec4<u32>();
-  }
-  return w[((column * params.kernel * params.kernel + tap) * params.channels + channel) >> 3u];
-}
-
-fn to_f16(raw: Eight) -> vec4<u32> {
+fn to_f16(raw: Eight, counts: bool) -> vec4<u32> {
   if X_F16 {
-    return raw.low;
+    return select(vec4<u32>(), raw.low, counts);
   }
   let least = select(-65504.0, 0.0, has(INPUT_RELU));
   let a = clamp(bitcast<vec4<f32>>(raw.low), vec4<f32>(least), vec4<f32>(65504.0));
   let b = clamp(bitcast<vec4<f32>>(raw.high), vec4<f32>(least), vec4<f32>(65504.0));
-  return vec4<u32>(pack2x16float(a.xy), pack2x16float(a.zw), pack2x16float(b.xy), pack2x16float(b.zw));
+  let halves = vec4<u32>(pack2x16float(a.xy), pack2x16float(a.zw), pack2x16float(b.xy), pack2x16float(b.zw));
+  return select(vec4<u32>(), halves, counts);
+}
+
+// Tiles reach beyond the result. There they compute its last pixel and its last STORED channels once more, and store the same values at the same places.
+fn column_inside(column: u32) -> u32 {
+  return select(params.out_channels - STORED + column % STORED, column, column < params.out_channels);
 }
 
 @compute @workgroup_size(THREADS)
@@ -76,63 +84,80 @@ fn main(
   @builtin(num_workgroups) counts: vec3<u32>,
 ) {
   let column_tiles = (params.out_channels + TILE_COLUMNS - 1u) / TILE_COLUMNS;
-  let tile = line_index(workgroup, counts);
-  let row0 = tile / column_tiles * TILE_ROWS;
+  let index = line_index(workgroup, counts);
+  let row0 = index / column_tiles * TILE_ROWS;
   if row0 >= params.pixels {
     return;
   }
-  let column0 = tile % column_tiles * TILE_COLUMNS;
+  let column0 = index % column_tiles * TILE_COLUMNS;
   let subgroup_row = (subgroup / GRID_COLUMNS) * ROWS * 16u;
   let subgroup_column = (subgroup % GRID_COLUMNS) * COLUMNS * 16u;
-  let eight = thread % QUADS * 8u;
 
-  let taps = params.kernel * params.kernel;
-  var tap = 0u;
-  var channel0 = 0u;
 #repeat r ROWS
 #repeat c COLUMNS
   var sum_$r_$c = subgroup_matrix_result<f32, 16, 16>();
 #end
 #end
+  let quad = thread % QUADS;
+  let spread = (thread / 32u) * 8u + ((thread / 4u) % 2u) * 4u + (thread % 32u) / 8u;
+  let first_row = select(thread / QUADS, spread, PAIRED);
+  let taps = params.kernel * params.kernel;
+  // Of the operands that travel: their tap, and the first of their channels.
+  var ky = 0u;
+  var kx = 0u;
+  var channel = 8u * quad;
 #repeat i X_LOADS
-  let x_row_$i = (thread + $iu * THREADS) / QUADS;
-  let x_at_$i = origin(row0 + x_row_$i);
-  var x_next_$i = load_x(x_at_$i, 0u, 0u, eight);
+  let x_row_$i = first_row + $iu * (THREADS / QUADS);
+  let x_at_$i = origin(min(row0 + x_row_$i, params.pixels - 1u));
+  let x_place_$i = x_row_$i * STRIDE + quad;
+  var x_next_$i = load_x(x_at_$i, 0u, 0u, channel);
 #end
 #repeat i W_LOADS
-  let w_column_$i = (thread + $iu * THREADS) / QUADS;
-  var w_next_$i = load_w(column0 + w_column_$i, 0u, eight);
+  let w_row_$i = first_row + $iu * (THREADS / QUADS);
+  let w_base_$i = column_inside(column0 + w_row_$i) * taps * params.channels / 8u;
+  let w_last_$i = w_base_$i + taps * params.channels / 8u - 1u;
+  let w_place_$i = W_START + w_row_$i * STRIDE + quad;
+  var w_next_$i = w[min(w_base_$i + quad, w_last_$i)];
 #end
 
-  while tap < taps {
+  let steps = taps * ((params.channels + STEP - 1u) / STEP);
+  for (var step = 0u; step < steps; step += 1u + params.never) {
 #repeat i X_LOADS
-    x_tile[x_row_$i * STRIDE_QUADS + thread % QUADS] = to_f16(x_next_$i);
+    tile[x_place_$i] = to_f16(x_next_$i, channel < params.channels && is_inside(x_at_$i, ky, kx));
 #end
 #repeat i W_LOADS
-    w_tile[w_column_$i * STRIDE_QUADS + thread % QUADS] = w_next_$i;
+    tile[w_place_$i] = w_next_$i;
 #end
+    // The next channels, the next column of taps, or the next row of them.
+    let is_next_tap = channel - 8u * quad + STEP >= params.channels;
+    channel = select(channel + STEP, 8u * quad, is_next_tap);
+    kx += select(0u, 1u, is_next_tap);
+    let is_next_row = kx == params.kernel;
+    kx = select(kx, 0u, is_next_row);
+    ky += select(0u, 1u, is_next_row);
+    let w_at = ((ky * params.kernel + kx) * params.channels + channel) / 8u;
+#repeat i X_LOADS
+    x_next_$i = load_x(x_at_$i, min(ky, params.kernel - 1u), kx, channel);
+#end
+#repeat i W_LOADS
+    w_next_$i = w[min(w_base_$i + w_at, w_last_$i)];
+#end
+    // Never runs: it keeps the loads where they are written.
+    for (var i = 0u; i < params.never; i++) {
+#repeat i X_LOADS
+      out[i + $iu] = x_next_$i.low ^ x_next_$i.high;
+#end
+#repeat i W_LOADS
+      out[i + $iu] = w_next_$i;
+#end
+    }
     workgroupBarrier();
-    channel0 += STEP;
-    if channel0 >= params.channels {
-      channel0 = 0u;
-      tap++;
-    }
-    if tap < taps {
-      let ky = tap / params.kernel;
-      let kx = tap % params.kernel;
-#repeat i X_LOADS
-      x_next_$i = load_x(x_at_$i, ky, kx, channel0 + eight);
-#end
-#repeat i W_LOADS
-      w_next_$i = load_w(column0 + w_column_$i, tap, channel0 + eight);
-#end
-    }
 #repeat k KSTEPS
 #repeat r ROWS
-    let left_$k_$r = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&x_tile, (subgroup_row + $ru * 16u) * STRIDE_QUADS + $ku * 2u, STRIDE_QUADS);
+    let left_$k_$r = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&tile, (subgroup_row + $ru * 16u) * STRIDE + $ku * 2u, STRIDE);
 #end
 #repeat c COLUMNS
-    let right_$k_$c = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&w_tile, (subgroup_column + $cu * 16u) * STRIDE_QUADS + $ku * 2u, STRIDE_QUADS);
+    let right_$k_$c = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&tile, W_START + (subgroup_column + $cu * 16u) * STRIDE + $ku * 2u, STRIDE);
 #repeat r ROWS
     sum_$r_$c = subgroupMatrixMultiplyAccumulate(left_$k_$r, right_$k_$c, sum_$r_$c);
 #end
@@ -141,16 +166,47 @@ fn main(
     workgroupBarrier();
   }
 
-  let place = subgroup * 256u;
+  let strip = subgroup * STRIP;
+  let strip_column = lane % LANES * STORED;
+  let out_channel = column_inside(column0 + subgroup_column + strip_column);
+  let bias_low = bias_quad(out_channel / 4u);
+  let bias_high = bias_quad((out_channel + STORED) / 4u - 1u);
 #repeat r ROWS
-#repeat c COLUMNS
-  subgroupMatrixStore<row_major>(&results, place, sum_$r_$c, 16u);
-  workgroupBarrier();
-  for (var e = lane * 4u; e < 256u; e += SUBGROUP * 4u) {
-    let sums = vec4<f32>(results[place + e], results[place + e + 1u], results[place + e + 2u], results[place + e + 3u]);
-    store_quad(row0 + subgroup_row + $ru * 16u + e / 16u, column0 + subgroup_column + $cu * 16u + e % 16u, sums);
-  }
-  workgroupBarrier();
+  {
+#repeat i PASSES
+    let line_$i = $iu * LINES + lane / LANES;
+    let to_$i = min(row0 + subgroup_row + $ru * 16u + line_$i, params.pixels - 1u) * params.out_channels + out_channel;
+    let low_$i = beside(to_$i / 4u);
+    let high_$i = beside((to_$i + STORED) / 4u - 1u);
 #end
+    // Never runs, as above.
+    for (var i = 0u; i < params.never; i++) {
+#repeat i PASSES
+      out[i + $iu] = bitcast<vec4<u32>>(low_$i.residual + low_$i.addend + high_$i.residual + high_$i.addend);
+#end
+    }
+#repeat c COLUMNS
+    subgroupMatrixStore<row_major>(&tile, strip + $cu * 4u, sum_$r_$c, STRIP_STRIDE);
+#end
+    workgroupBarrier();
+#repeat i PASSES
+    {
+      let at = strip + line_$i * STRIP_STRIDE + strip_column / 4u;
+      let low = complete_quad(bitcast<vec4<f32>>(tile[at]), bias_low, low_$i);
+      if OUT_F16 {
+        let high = complete_quad(bitcast<vec4<f32>>(tile[at + 1u]), bias_high, high_$i);
+        out[to_$i / 8u] = vec4<u32>(
+          narrow_pair(low.x, low.y),
+          narrow_pair(low.z, low.w),
+          narrow_pair(high.x, high.y),
+          narrow_pair(high.z, high.w),
+        );
+      } else {
+        out[to_$i / 4u] = bitcast<vec4<u32>>(low);
+      }
+    }
+#end
+    workgroupBarrier();
+  }
 #end
 }
