@@ -26,6 +26,8 @@ export interface SubgroupMatrixConfig {
 
 /** An opened adapter and device, with what was found out about them. */
 export interface OpenedGpu {
+  /** As it was asked for: opens another device on the same adapter. */
+  readonly options: GpuOptions;
   /** Dawn's instance: must outlive the device, and keeps the process alive while it is referenced. */
   readonly instance: GPU;
   readonly device: GPUDevice;
@@ -142,6 +144,7 @@ export async function openGpu(options: GpuOptions = {}): Promise<OpenedGpu> {
   });
   const info = adapter.info as GPUAdapterInfo & { subgroupMatrixConfigs?: SubgroupMatrixConfig[] };
   return {
+    options,
     instance: gpu,
     device,
     name: info.description || info.device || 'unnamed adapter',

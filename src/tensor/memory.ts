@@ -21,7 +21,7 @@ const IMAGINARY = {} as GPUBuffer;
 const MOST_OVERSIZE = 2;
 
 /** Rounds up so that nearby sizes share buffers: steps of 256 bytes when small, of an eighth of the power of two (at most 12.5 % more) when large. */
-function sizeClass(bytes: number): number {
+export function sizeClass(bytes: number): number {
   const step = Math.max(256, 2 ** Math.floor(Math.log2(Math.max(bytes, 1))) / 8);
   return Math.max(256, Math.ceil(bytes / step) * step);
 }

@@ -13,6 +13,19 @@ export interface Pipeline {
 /** A dispatch's parameters by the names of the shader's `struct Params`. */
 export type Params = Readonly<Record<string, number>>;
 
+/** Shaders by (path, constants, immediates), which several devices may ask for. */
+const shaders = new Map<string, Shader>();
+
+function shaderOf(path: string, constants: Constants, immediates: boolean): Shader {
+  const key = `${path} ${JSON.stringify(constants)} ${immediates}`;
+  let shader = shaders.get(key);
+  if (shader === undefined) {
+    shader = loadShader(path, constants, immediates);
+    shaders.set(key, shader);
+  }
+  return shader;
+}
+
 /** Pipelines by (shader, constants): each is compiled once in the life of a device. */
 export class PipelineCache {
   readonly #pipelines = new Map<string, Pipeline>();
@@ -38,6 +51,11 @@ export class PipelineCache {
       this.#pipelines.set(key, found);
     }
     return found;
+  }
+
+  /** Characters of a shader, its loops written out: roughly how long it takes to compile. */
+  lengthOf(path: string, constants: Constants): number {
+    return shaderOf(path, constants, this.immediates).code.length;
   }
 
   /** Compiles a pipeline in the background, so that `get` finds it; resolves when it is there. */
@@ -75,7 +93,7 @@ export class PipelineCache {
     constants: Constants,
     label: string,
   ): { descriptor: GPUComputePipelineDescriptor; rest: Omit<Pipeline, 'id' | 'pipeline'> } {
-    const shader = loadShader(path, constants, this.immediates);
+    const shader = shaderOf(path, constants, this.immediates);
     const module = this.gpu.createShaderModule({ label, code: shader.code });
     const bindings = this.gpu.createBindGroupLayout({
       label,

@@ -1,0 +1,86 @@
+import { describe, expect, it, vi } from 'vitest';
+import { compileAll, type Help, type Wanted } from '../../src/tensor/compilation.ts';
+import { Device } from '../../src/tensor/device.ts';
+import { useDevice } from '../device.ts';
+
+const WANTED: readonly Wanted[] = [
+  ['embedding/embedding', { TABLE_DTYPE: 0 }],
+  ['rows/gather', {}],
+  ['matmul/naive', {}],
+  ['rows/scatter', {}],
+];
+
+describe('compileAll', () => {
+  const device = useDevice();
+
+  const helping = (options: Partial<Help> = {}) => {
+    const closed = vi.fn();
+    const asked: string[] = [];
+    const open = vi.fn(async () => {
+      const helper = await Device.open();
+      const request = helper.pipelines.request.bind(helper.pipelines);
+      helper.pipelines.request = (path, constants) => {
+        asked.push(path);
+        return request(path, constants);
+      };
+      return {
+        pipelines: helper.pipelines,
+        close: () => {
+          helper.destroy();
+          closed();
+        },
+      };
+    });
+    return { help: { open, count: 2, ...options }, open, asked, closed };
+  };
+
+  it('asks for the longest kernel first, then from the shortest on, and for no help if that is quick', async () => {
+    const request = vi.spyOn(device().pipelines, 'request');
+    const { help, open } = helping({ patience: 60_000 });
+    await compileAll(device().pipelines, WANTED, help);
+    const asked = request.mock.calls.map(([path, constants]) => device().pipelines.lengthOf(path, constants));
+    expect(asked.length).toBe(WANTED.length);
+    const [longest, ...others] = asked;
+    expect(longest).toBe(Math.max(...asked));
+    expect(others).toEqual(others.toSorted((a, b) => a - b));
+    expect(open).not.toHaveBeenCalled();
+    request.mockRestore();
+  });
+
+  it('has other devices compile what is left once its patience is at an end, and closes them', async () => {
+    const { pipelines } = device();
+    let finish = () => {};
+    const held = new Promise<void>((resolve) => {
+      finish = resolve;
+    });
+    const request = vi.spyOn(pipelines, 'request').mockImplementation(() => held);
+    const { help, open, asked, closed } = helping({ patience: 1 });
+    const compiled = compileAll(pipelines, WANTED, help);
+    await vi.waitFor(() => expect(closed).toHaveBeenCalledTimes(2), 30_000);
+    expect(open).toHaveBeenCalledTimes(2);
+    const longest = WANTED.toSorted((a, b) => pipelines.lengthOf(...b) - pipelines.lengthOf(...a))[0]!;
+    expect(asked.toSorted()).toEqual(
+      WANTED.filter((one) => one !== longest)
+        .map(([path]) => path)
+        .toSorted(),
+    );
+    finish();
+    await compiled;
+    request.mockRestore();
+  });
+
+  it('reports a kernel that does not compile, whether or not somebody could help', async () => {
+    const { pipelines } = device();
+    const refused = new Error('it does not compile');
+    const request = vi.spyOn(pipelines, 'request').mockRejectedValue(refused);
+    const { help } = helping({ patience: 1, open: () => Promise.reject(new Error('no second device')) });
+    await expect(compileAll(pipelines, WANTED, help)).rejects.toBe(refused);
+    request.mockRestore();
+  });
+
+  it('does nothing where nothing is wanted', async () => {
+    const { help, open } = helping({ patience: 0 });
+    await compileAll(device().pipelines, [], help);
+    expect(open).not.toHaveBeenCalled();
+  });
+});
