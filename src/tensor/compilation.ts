@@ -41,18 +41,12 @@ export async function compileAll(pipelines: PipelineCache, wanted: readonly Want
     done.add(one);
   };
   const first = request(longest);
-  const all = Promise.all([first, ...others.toReversed().map(request)]);
-  all.catch(() => undefined); // it is awaited below
   const patience = new AbortController();
-  const slow = wait(help.patience ?? PATIENCE_MS, true, { signal: patience.signal, ref: false }).catch(() => false);
-  const isSlow = await Promise.race([
-    first.then(
-      () => false,
-      () => false,
-    ),
-    slow,
-  ]);
+  const slow = wait(help.patience ?? PATIENCE_MS, true, { signal: patience.signal }).catch(() => false);
+  // Nothing else is asked for meanwhile: handing over a shader takes this thread some time, in which it would not notice.
+  const isSlow = await Promise.race([first.then(() => false), slow]);
   patience.abort();
+  const all = Promise.all([first, ...others.toReversed().map(request)]);
   if (isSlow && help.count > 0) void assist(others, done, help);
   await all;
 }
