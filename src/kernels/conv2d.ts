@@ -146,8 +146,8 @@ interface Tiling {
   readonly workgroups: number;
 }
 
-/** Large tiles reuse more of what they read; they are worth it when at least this many workgroups share the work. */
-const ENOUGH_WORKGROUPS = 120;
+/** Large tiles reuse more of what they read; they are worth it when at least this many workgroups share the work. On matrices two of them share a processor. */
+const ENOUGH_WORKGROUPS = { register: 120, subgroup_matrix: 200 };
 
 function registerTiling(device: Device, pixels: number, outputs: number): Tiling {
   const { isSoftware } = device.opened;
@@ -164,7 +164,7 @@ function registerTiling(device: Device, pixels: number, outputs: number): Tiling
   });
   const smallest = tiles.at(-1)!;
   if (isSoftware) return smallest;
-  return tiles.find(({ workgroups }) => workgroups >= ENOUGH_WORKGROUPS) ?? smallest;
+  return tiles.find(({ workgroups }) => workgroups >= ENOUGH_WORKGROUPS.register) ?? smallest;
 }
 
 /** Tiles of the subgroup-matrix variant as matmul's (src/kernels/matmul.ts), largest first, and one for few channels. */
@@ -182,5 +182,5 @@ function matrixTiling(pixels: number, outputs: number): Tiling {
       Math.ceil(pixels / (16 * tile.ROWS * tile.GRID_ROWS)) *
       Math.ceil(outputs / (16 * tile.COLUMNS * tile.GRID_COLUMNS)),
   }));
-  return tiles.find(({ workgroups }) => workgroups >= ENOUGH_WORKGROUPS) ?? tiles.at(-1)!;
+  return tiles.find(({ workgroups }) => workgroups >= ENOUGH_WORKGROUPS.subgroup_matrix) ?? tiles.at(-1)!;
 }

@@ -190,7 +190,7 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
       device.tidy(() => {
         const partial = device.tensor([splits, m, n]);
         device.run({
-          kernel: 'matmul/subgroup_matrix',
+          kernel: `matmul/${variant}`,
           label,
           constants: { ...constants, ...NO_EPILOGUE, ...tiling.constants },
           bindings: [x, weight, x, x, x, partial],

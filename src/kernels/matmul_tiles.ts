@@ -28,7 +28,9 @@ const MATRIX_TILES = [
     { ROWS: 1, COLUMNS: 2, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 32 },
   ]),
 ];
-/** Products of a thread of the register variant, down and across. */
+/** K of a step of the register variant. */
+const REGISTER_STEP = 16;
+/** Products of a thread of it, down and across. */
 const REGISTER_TILES = tunable('matmul/register', [
   { ROWS: 4, COLUMNS: 4 },
   { ROWS: 8, COLUMNS: 4 },
@@ -78,23 +80,30 @@ const WIDE_ROWS = 8192;
 /** A tile is worth it when at least this many workgroups share the work. */
 const MATRIX_WORKGROUPS = 40;
 
-/** Workgroups of the subgroup-matrix variant that run at a time on the largest card measured, an H100. */
-const MATRIX_SLOTS = 264;
-/** Least K of a part, and most parts. */
+/** Workgroups of either variant that run at a time on the largest card measured, an H100. */
+const SLOTS = 264;
+/** Least K of a part. */
 const LEAST_SPLIT = 512;
-const MOST_SPLITS = 4;
+/** Most parts: many small tiles of the register variant have a long way through K. */
+const MOST_SPLITS = { register: 8, subgroup_matrix: 4 };
 /** What joining one more part costs on that card, in rounds of its workgroups, for each result over K. */
 const JOIN_COST = 1e-4;
 
 /** In how many parts to split K, so that the last round of workgroups is not nearly empty: the fewest rounds, each as long as a part, and the joining. */
-function chooseSplits(tiles: number, [m, n, k]: readonly [number, number, number]): number {
+function chooseSplits(tiles: number, [m, n, k]: readonly [number, number, number], most: number): number {
   const cost = (splits: number) =>
-    Math.ceil((tiles * splits) / MATRIX_SLOTS) / splits + (splits === 1 ? 0 : (splits * JOIN_COST * m * n) / k);
+    Math.ceil((tiles * splits) / SLOTS) / splits + (splits === 1 ? 0 : (splits * JOIN_COST * m * n) / k);
   let best = 1;
-  for (let splits = 2; splits <= MOST_SPLITS && k / splits >= LEAST_SPLIT; splits++) {
+  for (let splits = 2; splits <= most && k / splits >= LEAST_SPLIT; splits++) {
     if (cost(splits) < cost(best)) best = splits;
   }
   return best;
+}
+
+/** The parts of K that workgroups take, whole steps of a tile each. */
+function splitting(splits: number, k: number, step: number): Required<Pick<Tiling, 'splits' | 'split'>> {
+  const split = Math.ceil(k / splits / step) * (step / 8);
+  return { splits: Math.ceil(k / 8 / split), split };
 }
 
 /** Tile sizes and workgroup counts of a variant for [m, k] x [n, k]; `whole`: no tile's K may be shared. */
@@ -111,8 +120,9 @@ export function tile(
       return { constants: {}, workgroups: [Math.ceil(n / 32), Math.ceil(m / 16)] };
     case 'register': {
       const constants = tileFor(device, REGISTER_TILES);
-      const workgroups = [Math.ceil(n / (16 * constants.COLUMNS)), Math.ceil(m / (16 * constants.ROWS))];
-      return { constants, workgroups };
+      const workgroups = [Math.ceil(n / (16 * constants.COLUMNS)), Math.ceil(m / (16 * constants.ROWS))] as const;
+      const splits = whole ? 1 : chooseSplits(workgroups[0] * workgroups[1], [m, n, k], MOST_SPLITS.register);
+      return { constants, workgroups, ...splitting(splits, k, REGISTER_STEP) };
     }
     case 'subgroup_matrix': {
       const tiles = MATRIX_TILES.map((tunable) => tileFor(device, tunable));
@@ -121,14 +131,11 @@ export function tile(
       );
       const found = counts.findIndex((count) => count >= MATRIX_WORKGROUPS);
       const best = found < 0 ? tiles.length - 1 : found;
-      const step = tiles[best]!.STEP / 8;
-      const splits = whole ? 1 : chooseSplits(counts[best]!, [m, n, k]);
-      const split = Math.ceil(k / 8 / splits / step) * step;
+      const splits = whole ? 1 : chooseSplits(counts[best]!, [m, n, k], MOST_SPLITS.subgroup_matrix);
       return {
         constants: { ...tiles[best]!, TAIL: k % tiles[best]!.STEP !== 0 },
         workgroups: grid(counts[best]!),
-        splits: Math.ceil(k / 8 / split),
-        split,
+        ...splitting(splits, k, tiles[best]!.STEP),
       };
     }
     case 'matvec': {

@@ -2,8 +2,8 @@
 //   value = residual + gamma * activation(params.scale * value + bias)      each part only if its constant says so
 // bias, gamma: f32 [N]. residual: f32 [M, N]. out: [M, N], f32 or f16. The last two are bound as whoever stores them needs it: two columns at a time
 // (store_pair.wgsl) or 16 bytes (subgroup_matrix.wgsl).
-// params.eps and params.weight_offset belong to the RMSNorm that matvec_body.wgsl may apply to x; params.never, always 0, and
-// params.split to subgroup_matrix.wgsl, whose results join.wgsl finishes where K was split.
+// params.eps and params.weight_offset belong to the RMSNorm that matvec_body.wgsl may apply to x; params.never, always 0, to subgroup_matrix.wgsl; params.split
+// to register.wgsl and subgroup_matrix.wgsl, whose results join.wgsl finishes where K was split.
 // Columns are those of the whole weight: a weight larger than a binding arrives in row ranges, from params.column0 on.
 #include "common/dtype.wgsl"
 #include "common/activation.wgsl"

@@ -1,4 +1,4 @@
-// Matmul, what follows subgroup_matrix.wgsl where K was split: out[m, n] = epilogue of sum_s partial[s, m, n].
+// Matmul, what follows register.wgsl and subgroup_matrix.wgsl where K was split: out[m, n] = epilogue of sum_s partial[s, m, n].
 // partial: f32 [SPLITS, M, params.columns]. Epilogue and result: store_pair.wgsl, whose numbering of bindings leaves number 1 to w.
 // One workgroup: 512 results one after the other, two a thread: neighbours where they share a word, else 256 apart.
 #include "matmul/store_pair.wgsl"

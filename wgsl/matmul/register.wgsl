@@ -2,6 +2,7 @@
 // from workgroup memory serves several multiply-adds, and memory is read 16 bytes at a time. K must be a multiple of 8.
 // x: [M, K] f32 or f16. w: [N, K] f32, f16 or bf16. Accumulates in f32. Epilogue and result: store_pair.wgsl.
 // One workgroup: 16*ROWS rows x 16*COLUMNS columns, 16x16 threads; K in steps of 16. COLUMNS is even.
+// Where results have few tiles, workgroups share the K of a tile as in subgroup_matrix.wgsl: each takes params.split eights of it (z: which).
 // The tiles keep K contiguous (four k to a vec4, products by dot()), so nothing is transposed on the way in.
 #include "matmul/store_pair.wgsl"
 
@@ -60,8 +61,11 @@ fn w_row(column: u32) -> u32 {
 fn main(@builtin(local_invocation_id) thread: vec3<u32>, @builtin(local_invocation_index) index: u32, @builtin(workgroup_id) group: vec3<u32>) {
   let row0 = group.y * 16u * ROWS;
   let column0 = group.x * 16u * COLUMNS;
+  let begin = group.z * params.split * 8u;
+  let end = min(begin + params.split * 8u, params.K);
+  out_row0 = group.z * params.M;
   var sums: array<f32, ROWS * COLUMNS>;
-  for (var k0 = 0u; k0 < params.K; k0 += STEP) {
+  for (var k0 = begin; k0 < end; k0 += STEP) {
     for (var i = index; i < 16u * ROWS * 2u; i += 256u) {
       let values = load_x(row0 + (i >> 1u), k0 + (i & 1u) * 8u);
       let at = (i >> 1u) * STRIDE + (i & 1u) * 2u;

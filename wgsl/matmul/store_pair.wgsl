@@ -9,6 +9,8 @@ const EARLY_RESIDUAL: bool = false; // it was read before the product, into earl
 
 // Of the two neighbouring columns that a thread stores.
 var<private> early_residual: vec2<f32>;
+// Where row 0 is stored: workgroups that share the K of a tile (register.wgsl) each have rows of their own in out.
+var<private> out_row0: u32;
 
 fn residual_at(row: u32, column: u32) -> f32 {
   if HAS_RESIDUAL {
@@ -30,7 +32,7 @@ fn store_pair(row: u32, local_column: u32, first: f32, second: f32) {
     return;
   }
   let column = params.column0 + local_column;
-  let at = row * params.columns + column;
+  let at = (out_row0 + row) * params.columns + column;
   let a = finish(row, column, first);
   if OUT_F16 {
     out[at >> 1u] = narrow_pair(a, finish(row, column + 1u, second));
