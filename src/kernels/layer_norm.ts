@@ -1,6 +1,7 @@
 import { grid } from '../tensor/device.ts';
+import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { expectDtype, expectShape, expectWholeWords, type ResultDtype } from './checks.ts';
+import { described, expectDtype, expectShape, type ResultDtype } from './checks.ts';
 import { lanesFor } from './lanes.ts';
 
 /** Absent weights count as 1, absent biases as 0. */
@@ -13,7 +14,7 @@ export interface LayerNormOptions {
 
 /**
  * (x - mean) * rsqrt(variance + eps) * weight + bias over the last dimension: x [..., D] f32, weight and bias [D] f32, result
- * [..., D] f32 unless `dtype` says f16 (Ba, Kiros and Hinton 2016). @throws KernelError
+ * [..., D] f32 unless `dtype` says f16 (Ba, Kiros and Hinton 2016). D is a multiple of 4. @throws KernelError
  */
 export function layerNorm(x: Tensor, { weight, bias, eps, dtype = 'f32' }: LayerNormOptions): Tensor {
   const dim = x.dim(-1);
@@ -24,13 +25,15 @@ export function layerNorm(x: Tensor, { weight, bias, eps, dtype = 'f32' }: Layer
     expectDtype('layerNorm', name, vector, 'f32');
     expectShape('layerNorm', name, vector, [dim]);
   }
-  expectWholeWords('layerNorm', dim, dtype);
+  if (dim % 4 !== 0)
+    throw new KernelError(`layerNorm: x is ${described(x)}; expected a last dimension that is a multiple of 4`);
   const y = x.device.tensor(x.shape, dtype);
   const { lanes, workgroups } = lanesFor(dim, rows);
   x.device.run({
     kernel: 'layer_norm/layer_norm',
     constants: {
       LANES: lanes,
+      PIECES: Math.ceil(dim / (4 * lanes)),
       HAS_WEIGHT: weight !== undefined,
       HAS_BIAS: bias !== undefined,
       OUT_F16: dtype === 'f16',

@@ -1,10 +1,10 @@
 // y = (x - mean(x)) * rsqrt(var(x) + eps) * weight + bias        over the last dimension
 //
-// x             [rows, dim]  f32
+// x             [rows, dim]  f32, dim a multiple of 4
 // weight, bias  [dim]        f32; absent (1 and 0) where HAS_WEIGHT, HAS_BIAS are false, anything may be bound then
-// y             [rows, dim]  f32 or f16 (OUT_F16; dim even then), saturating in f16
+// y             [rows, dim]  f32 or f16 (OUT_F16), saturating in f16
 // Everything is computed in f32. The variance is a second pass over the differences from the mean: E[x^2] - E[x]^2 cancels where the
-// mean is large. A workgroup normalises 256 / LANES rows, one per group of lanes.
+// mean is large. A workgroup normalises 256 / LANES rows, one per group of lanes; a lane reads its PIECES quads of a row once and keeps them.
 // Source: Ba, Kiros and Hinton, Layer Normalization, 2016.
 #include "common/dtype.wgsl"
 #include "common/grid.wgsl"
@@ -13,6 +13,7 @@
 const HAS_WEIGHT: bool = true;
 const HAS_BIAS: bool = true;
 const OUT_F16: bool = false;
+const PIECES: u32 = 1u;
 
 struct Params {
   rows: u32,
@@ -20,20 +21,26 @@ struct Params {
   eps: f32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> weight: array<f32>;
-@group(0) @binding(2) var<storage, read> bias: array<f32>;
-@group(0) @binding(3) var<storage, read_write> y: array<u32>;
+@group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
+@group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read_write> y: array<vec2<u32>>;
 
-fn normalised(start: u32, i: u32, mean: f32, scale: f32) -> f32 {
-  var value = (x[start + i] - mean) * scale;
+// Quad `quad` of a row, which is quad `at` of y, given its differences from the mean.
+fn store(quad: u32, at: u32, differences: vec4<f32>, scale: f32) {
+  var value = differences * scale;
   if HAS_WEIGHT {
-    value *= weight[i];
+    value *= weight[quad];
   }
   if HAS_BIAS {
-    value += bias[i];
+    value += bias[quad];
   }
-  return value;
+  if OUT_F16 {
+    y[at] = vec2<u32>(narrow_pair(value.x, value.y), narrow_pair(value.z, value.w));
+  } else {
+    y[2u * at] = bitcast<vec2<u32>>(value.xy);
+    y[2u * at + 1u] = bitcast<vec2<u32>>(value.zw);
+  }
 }
 
 @compute @workgroup_size(THREADS)
@@ -43,31 +50,29 @@ fn main(
   @builtin(local_invocation_index) thread: u32,
 ) {
   let row = line_index(workgroup, counts) * GROUPS + thread / LANES;
-  let lane = thread % LANES;
-  let start = row * params.dim;
-  // A group beyond the last row has no elements but takes part in the barriers.
-  let count = select(0u, params.dim, row < params.rows);
+  let quads = params.dim / 4u;
+  let start = row * quads;
 
+  // A group beyond the last row has no elements but takes part in the barriers.
   var sum = 0.0;
-  for (var i = lane; i < count; i += LANES) {
-    sum += x[start + i];
-  }
+#repeat p PIECES
+  let quad_$p = thread % LANES + $pu * LANES;
+  let counts_$p = quad_$p < quads && row < params.rows;
+  let x_$p = select(vec4<f32>(), x[select(0u, start + quad_$p, counts_$p)], counts_$p);
+  sum += dot(x_$p, vec4<f32>(1.0));
+#end
   let mean = lane_sum(sum, thread) / f32(params.dim);
 
   var squares = 0.0;
-  for (var i = lane; i < count; i += LANES) {
-    let difference = x[start + i] - mean;
-    squares += difference * difference;
-  }
+#repeat p PIECES
+  let differences_$p = select(vec4<f32>(), x_$p - mean, counts_$p);
+  squares += dot(differences_$p, differences_$p);
+#end
   let scale = inverseSqrt(lane_sum(squares, thread) / f32(params.dim) + params.eps);
 
-  if OUT_F16 {
-    for (var i = 2u * lane; i < count; i += 2u * LANES) {
-      y[(start + i) / 2u] = narrow_pair(normalised(start, i, mean, scale), normalised(start, i + 1u, mean, scale));
-    }
-  } else {
-    for (var i = lane; i < count; i += LANES) {
-      y[start + i] = bitcast<u32>(normalised(start, i, mean, scale));
-    }
+#repeat p PIECES
+  if counts_$p {
+    store(quad_$p, start + quad_$p, differences_$p, scale);
   }
+#end
 }
