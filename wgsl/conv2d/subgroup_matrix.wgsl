@@ -1,9 +1,7 @@
 // Convolution, channels last, as an implicit matrix product on subgroup matrices (tensor cores): f16 operands, f32 sums. The formula and sizes are
 // those of epilogue.wgsl; x f32 (rounded to f16 on the way, saturating) or f16, w f16, out f32 or f16 (out_channels a multiple of 8 then); channels a multiple
 // of 8; INPUT_RELU with f32 only.
-// One workgroup: 16*ROWS*GRID_ROWS pixels x 16*COLUMNS*GRID_COLUMNS channels; GRID_ROWS x GRID_COLUMNS subgroups, each with ROWS x COLUMNS matrices
-// of 16x16; for each tap STEP channels at a time.
-// What matmul/subgroup_matrix.wgsl says of its tiles, loads, strips and stores holds here, with one difference: a row of x is gathered, tap by tap, and taps
+// One workgroup: a tile of matmul/matrix_tile.wgsl, which says how it works; for each tap STEP channels at a time. A row of x is gathered, tap by tap, and taps
 // outside of the picture count as zeros.
 enable chromium_experimental_subgroup_matrix;
 enable f16;
@@ -12,37 +10,12 @@ enable subgroups;
 
 const X_F16: bool = false;
 const OUT_F16: bool = false;
-const ROWS: u32 = 4u;
-const COLUMNS: u32 = 4u;
-const GRID_ROWS: u32 = 2u;
-const GRID_COLUMNS: u32 = 2u;
-const SUBGROUP: u32 = 32u;
-const STEP: u32 = 32u;
-
-const THREADS: u32 = SUBGROUP * GRID_ROWS * GRID_COLUMNS;
-const TILE_ROWS: u32 = 16u * ROWS * GRID_ROWS;
-const TILE_COLUMNS: u32 = 16u * COLUMNS * GRID_COLUMNS;
-const QUADS: u32 = STEP / 8u; // vec4s (of 8 halves) in a row of a tile
-const STRIDE: u32 = QUADS + 1u;
-const KSTEPS: u32 = STEP / 16u;
-const X_LOADS: u32 = TILE_ROWS * QUADS / THREADS;
-const W_LOADS: u32 = TILE_COLUMNS * QUADS / THREADS;
-const W_START: u32 = TILE_ROWS * STRIDE; // where w's tile begins behind x's
-const PAIRED: bool = QUADS == 4u;
-const STORED: u32 = select(4u, 8u, OUT_F16);
-const STRIP_WIDTH: u32 = 16u * COLUMNS;
-const LANES: u32 = STRIP_WIDTH / STORED; // for the results of a row
-const LINES: u32 = SUBGROUP / LANES; // rows at a time
-const PASSES: u32 = 16u / LINES;
-const STRIP_STRIDE: u32 = 4u * COLUMNS + 2u;
-const STRIP: u32 = 16u * STRIP_STRIDE;
+const GATED: bool = false;
+#include "matmul/matrix_tile.wgsl"
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read_write> out: array<vec4<u32>>;
-
-// The tiles of x and w; at the end each subgroup's strip.
-var<workgroup> tile: array<vec4<u32>, max((TILE_ROWS + TILE_COLUMNS) * STRIDE, GRID_ROWS * GRID_COLUMNS * STRIP)>;
 
 // Eight channels as they lie in memory.
 struct Eight {
@@ -70,11 +43,6 @@ fn to_f16(raw: Eight, counts: bool) -> vec4<u32> {
   return select(vec4<u32>(), halves, counts);
 }
 
-// Tiles reach beyond the result. There they compute its last pixel and its last STORED channels once more, and store the same values at the same places.
-fn column_inside(column: u32) -> u32 {
-  return select(params.out_channels - STORED + column % STORED, column, column < params.out_channels);
-}
-
 @compute @workgroup_size(THREADS)
 fn main(
   @builtin(local_invocation_index) thread: u32,
@@ -99,22 +67,21 @@ fn main(
 #end
 #end
   let quad = thread % QUADS;
-  let spread = (thread / 32u) * 8u + ((thread / 4u) % 2u) * 4u + (thread % 32u) / 8u;
-  let first_row = select(thread / QUADS, spread, PAIRED);
+  let first_row = first_load_row(thread);
   let taps = params.kernel * params.kernel;
   // Of the operands that travel: their tap, and the first of their channels.
   var ky = 0u;
   var kx = 0u;
   var channel = 8u * quad;
 #repeat i X_LOADS
-  let x_row_$i = first_row + $iu * (THREADS / QUADS);
+  let x_row_$i = first_row + $iu * LOAD_ROWS;
   let x_at_$i = origin(min(row0 + x_row_$i, params.pixels - 1u));
   let x_place_$i = x_row_$i * STRIDE + quad;
   var x_next_$i = load_x(x_at_$i, 0u, 0u, channel);
 #end
 #repeat i W_LOADS
-  let w_row_$i = first_row + $iu * (THREADS / QUADS);
-  let w_base_$i = column_inside(column0 + w_row_$i) * taps * params.channels / 8u;
+  let w_row_$i = first_row + $iu * LOAD_ROWS;
+  let w_base_$i = column_inside(column0 + w_row_$i, params.out_channels) * taps * params.channels / 8u;
   let w_last_$i = w_base_$i + taps * params.channels / 8u - 1u;
   let w_place_$i = W_START + w_row_$i * STRIDE + quad;
   var w_next_$i = w[min(w_base_$i + quad, w_last_$i)];
@@ -168,7 +135,7 @@ fn main(
 
   let strip = subgroup * STRIP;
   let strip_column = lane % LANES * STORED;
-  let out_channel = column_inside(column0 + subgroup_column + strip_column);
+  let out_channel = column_inside(column0 + subgroup_column + strip_column, params.out_channels);
   let bias_low = bias_quad(out_channel / 4u);
   let bias_high = bias_quad((out_channel + STORED) / 4u - 1u);
 #repeat r ROWS

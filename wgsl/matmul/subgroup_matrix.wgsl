@@ -1,62 +1,27 @@
 // Matmul, fourth rung: out[m, n] = sum_k x[m, k] * w[n, k] on subgroup matrices (tensor cores), f16 operands and f32 sums. K must be a multiple of 8.
 // x: [M, K] f16. w: [N, K] f16, bf16 (exact in f16 between 6e-5 and 65504) or f32 (rounded). Epilogue and result: epilogue.wgsl.
 // residual: f32 [M, N]. out: [M, N], f32 (N a multiple of 4) or f16 (of 8): 16 bytes are read and stored at a time.
-// One workgroup: 16*ROWS*GRID_ROWS rows x 16*COLUMNS*GRID_COLUMNS columns; GRID_ROWS x GRID_COLUMNS subgroups, each with ROWS x COLUMNS matrices of 16x16
-// (COLUMNS at least 2).
+// One workgroup: a tile of matrix_tile.wgsl, which says how it works.
 // Where results have few tiles, workgroups share the K of a tile: each takes params.split vec4s of it (z: which) and leaves its sums, without an epilogue,
 // in an out of f32 [splits, M, params.columns], to join.wgsl. Elsewhere params.split is all of K.
 // GATED: w holds gate rows, then as many up rows, and out[m, f] = params.scale * silu(gate . x) * (up . x) (SwiGLU; no epilogue), [M, N / 2]. A strip of results
 // then is half gate, half up, and what belongs together meets in one lane.
-// K advances in steps of STEP. The operands of a step wait in workgroup memory while those of the next one travel from memory into registers. Tiles are
-// arrays of vec4: 16-byte stores, and the compiler sees the alignment that lets it load matrices 16 bytes a thread; one vec4 of padding a row spreads the banks.
-// What bought speed on the cards measured: two workgroups a processor, which share some 50 KB (hence STEP 32 at 128x128); matrices of 64x64 a subgroup, since
-// reads of workgroup memory are the next limit; loads that stay where they are written (below); stores free of bank conflicts (PAIRED); results that leave
-// 16 bytes a lane and without a branch, in front of which the compiler would copy all sums that are still to come.
 enable chromium_experimental_subgroup_matrix;
 enable f16;
 enable subgroups;
 #include "matmul/epilogue.wgsl"
 
 const W_DTYPE: u32 = 0u;
-const ROWS: u32 = 4u;
-const COLUMNS: u32 = 4u;
-const GRID_ROWS: u32 = 2u;
-const GRID_COLUMNS: u32 = 2u;
-const STEP: u32 = 32u;
 const TAIL: bool = true; // K is no multiple of STEP
 const GATED: bool = false;
-const SUBGROUP: u32 = 32u;
 // Workgroups of this many row tiles walk together through the columns, so that what they read stays in the cache.
 const PANEL: u32 = 8u;
-
-const THREADS: u32 = SUBGROUP * GRID_ROWS * GRID_COLUMNS;
-const TILE_ROWS: u32 = 16u * ROWS * GRID_ROWS;
-const TILE_COLUMNS: u32 = 16u * COLUMNS * GRID_COLUMNS;
-const QUADS: u32 = STEP / 8u; // vec4s (of 8 halves) in a row of a tile
-const STRIDE: u32 = QUADS + 1u;
-const KSTEPS: u32 = STEP / 16u;
-const X_LOADS: u32 = TILE_ROWS * QUADS / THREADS;
-const W_LOADS: u32 = TILE_COLUMNS * QUADS / THREADS;
-const W_START: u32 = TILE_ROWS * STRIDE; // where w's tile begins behind x's
-// Rows of 4 vec4: eight threads that store together take rows r and r + 4, which fall on different banks.
-const PAIRED: bool = QUADS == 4u;
-// On their way through the epilogue a subgroup's results are strips of 16 rows, of which a lane takes STORED neighbours at a time: 16 bytes of out.
-const STORED: u32 = select(4u, 8u, OUT_F16);
-const STRIP_WIDTH: u32 = 16u * COLUMNS;
-const HALF_STRIP: u32 = 8u * COLUMNS;
-const LANES: u32 = select(STRIP_WIDTH, HALF_STRIP, GATED) / STORED; // for the results of a row
-const LINES: u32 = SUBGROUP / LANES; // rows at a time
-const PASSES: u32 = 16u / LINES;
-const STRIP_STRIDE: u32 = 4u * COLUMNS + 2u; // vec4s of a row; two of padding spread the banks
-const STRIP: u32 = 16u * STRIP_STRIDE;
+#include "matmul/matrix_tile.wgsl"
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;
 @group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;
 @group(0) @binding(5) var<storage, read_write> out: array<vec4<u32>>;
-
-// The tiles of x and w; at the end each subgroup's strip.
-var<workgroup> tile: array<vec4<u32>, max((TILE_ROWS + TILE_COLUMNS) * STRIDE, GRID_ROWS * GRID_COLUMNS * STRIP)>;
 
 // Eight weights; `more` holds the second half of them if they are f32.
 struct Weights {
@@ -69,11 +34,6 @@ fn load_w(quad: u32) -> Weights {
     return Weights(w[2u * quad], w[2u * quad + 1u]);
   }
   return Weights(w[quad], vec4<u32>());
-}
-
-// Tiles reach beyond the result. There they compute its last row and its last STORED columns once more, and store the same values at the same places.
-fn column_inside(column: u32, count: u32) -> u32 {
-  return select(count - STORED + column % STORED, column, column < count);
 }
 
 // Row of w behind a column of the tiles: with GATED, HALF_STRIP gate rows and their up rows in turn.
@@ -163,20 +123,19 @@ fn main(
 #end
   // Where this thread's pieces lie in memory and in the tiles. Rows and columns of K beyond the end repeat the last ones.
   let row_quads = params.K / 8u;
-  let spread = (thread / 32u) * 8u + ((thread / 4u) % 2u) * 4u + (thread % 32u) / 8u;
   let quad = thread % QUADS;
-  let first_row = select(thread / QUADS, spread, PAIRED);
+  let first_row = first_load_row(thread);
   let begin = group.z * params.split;
   let end = min(begin + params.split, row_quads);
   let first_quad = min(begin + quad, row_quads - 1u);
 #repeat i X_LOADS
-  let x_row_$i = first_row + $iu * (THREADS / QUADS);
+  let x_row_$i = first_row + $iu * LOAD_ROWS;
   let x_base_$i = min(row0 + x_row_$i, params.M - 1u) * row_quads;
   let x_place_$i = x_row_$i * STRIDE + quad;
   var x_next_$i = x[x_base_$i + first_quad];
 #end
 #repeat i W_LOADS
-  let w_row_$i = first_row + $iu * (THREADS / QUADS);
+  let w_row_$i = first_row + $iu * LOAD_ROWS;
   let w_base_$i = row_of(column0 + w_row_$i) * row_quads;
   let w_place_$i = W_START + w_row_$i * STRIDE + quad;
   var w_next_$i = load_w(w_base_$i + first_quad);
