@@ -26,6 +26,12 @@ export const PROBES: Readonly<Record<string, Probe>> = {
   ]),
   'attention/decode long': attentionProbe('decode', ['1x32768, 16/4 heads of 256, causal']),
   'attention/step': { name: 'attention', variant: 'step', shapes: ['1x512, 16/4 heads of 256, causal'] },
+  'conv2d/subgroup_matrix small': {
+    name: 'conv2d',
+    variant: 'subgroup_matrix',
+    shapes: ['8x28x37 256>256 k3 s1', '1x14x18 256>256 k3 s1'],
+  },
+  'conv2d/subgroup_matrix narrow': { name: 'conv2d', variant: 'subgroup_matrix', shapes: ['1x392x518 128>32 k3 s1'] },
   'gated_delta/step': { name: 'gated_delta', variant: 'step', shapes: ['T=1, 32 value heads of 128'] },
 };
 

@@ -4,6 +4,7 @@ import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { described, expectDtype, expectShape, type ResultDtype } from './checks.ts';
 import { permute } from './permute.ts';
+import { tileFor, tunable } from './tuning.ts';
 
 /** Rows and columns of zeros around the picture. */
 export interface Padding {
@@ -99,7 +100,7 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
     const w = permute(taps, [0, 2, 1], wantsMatrices ? 'f16' : 'f32');
     const out = device.tensor(shape, dtype);
     const pixels = frames * outHeight * outWidth;
-    const tiling = wantsMatrices ? matrixTiling(pixels, outputs) : registerTiling(device, pixels, outputs);
+    const tiling = wantsMatrices ? matrixTiling(device, pixels, outputs) : registerTiling(device, pixels, outputs);
     device.run({
       kernel: `conv2d/${variant}`,
       label: `conv2d/${variant} ${kernel}x${kernel} ${channels} to ${outputs}`,
@@ -167,15 +168,22 @@ function registerTiling(device: Device, pixels: number, outputs: number): Tiling
   return tiles.find(({ workgroups }) => workgroups >= ENOUGH_WORKGROUPS.register) ?? smallest;
 }
 
-/** Tiles of the subgroup-matrix variant as matmul's (src/kernels/matmul.ts), largest first, and one for few channels. */
-const MATRIX_TILES = [
-  { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 },
+/** The large tile of the subgroup-matrix variant, that of matmul; smaller ones for fewer pixels, and narrow ones for few channels. */
+const LARGE_MATRIX_TILE = { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 };
+const SMALL_MATRIX_TILES = tunable('conv2d/subgroup_matrix small', [
   { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 64 },
-];
-const NARROW_MATRIX_TILE = { ROWS: 2, COLUMNS: 2, GRID_ROWS: 4, GRID_COLUMNS: 1, STEP: 32 };
+  { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 },
+  { ROWS: 1, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 },
+]);
+const NARROW_MATRIX_TILES = tunable('conv2d/subgroup_matrix narrow', [
+  { ROWS: 2, COLUMNS: 2, GRID_ROWS: 4, GRID_COLUMNS: 1, STEP: 32 },
+  { ROWS: 4, COLUMNS: 2, GRID_ROWS: 4, GRID_COLUMNS: 1, STEP: 32 },
+  { ROWS: 1, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 1, STEP: 32 },
+]);
 
-function matrixTiling(pixels: number, outputs: number): Tiling {
-  const shapes = outputs <= 32 ? [NARROW_MATRIX_TILE] : MATRIX_TILES;
+function matrixTiling(device: Device, pixels: number, outputs: number): Tiling {
+  const shapes =
+    outputs <= 32 ? [tileFor(device, NARROW_MATRIX_TILES)] : [LARGE_MATRIX_TILE, tileFor(device, SMALL_MATRIX_TILES)];
   const tiles = shapes.map((tile) => ({
     constants: tile,
     workgroups:

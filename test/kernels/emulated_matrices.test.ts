@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { attention } from '../../src/kernels/attention.ts';
+import { conv2d } from '../../src/kernels/conv2d.ts';
 import { heads } from '../../src/kernels/heads.ts';
 import { linear, swiglu } from '../../src/kernels/matmul.ts';
 import type { Device, Tile } from '../../src/tensor/device.ts';
@@ -7,6 +8,7 @@ import { relativeL2 } from '../compare.ts';
 import { openWithEmulatedMatrices } from '../emulated_matrices.ts';
 import { Random } from '../random.ts';
 import { attentionReference } from '../reference/attention.ts';
+import { type ConvolutionSizes, conv2dReference } from '../reference/conv2d.ts';
 import { activations, linearReference } from '../reference/matmul.ts';
 import { rmsNorm } from '../reference/rms_norm.ts';
 import { quantise, readValues, uploadAs } from '../tensors.ts';
@@ -78,5 +80,37 @@ describe('products on emulated matrices', () => {
     run.mockRestore();
     expect(out.dtype).toBe('f16');
     expect(relativeL2(await readValues(out), expected)).toBeLessThan(1e-3);
+  });
+});
+
+describe('convolutions on emulated matrices', () => {
+  it('3x3, stride 2, with everything beside the sum', async () => {
+    const tile = { ROWS: 1, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 1, STEP: 32 };
+    device.tuning.set('conv2d/subgroup_matrix narrow', tile);
+    const random = new Random(3);
+    const padding = { top: 1, bottom: 1, left: 1, right: 1 };
+    const sizes: ConvolutionSizes = { x: [2, 9, 7, 40], outputs: 24, kernel: 3, stride: 2, padding };
+    const shape = [2, 5, 4, 24];
+    const [x, w, b] = [random.normal(2 * 9 * 7 * 40), random.normal(24 * 40 * 9, 0.1), random.normal(24)];
+    const [residual, addend] = [random.normal(2 * 5 * 4 * 24), random.normal(2 * 5 * 4 * 24)];
+    const relu = (value: number) => Math.max(value, 0);
+    const expected = conv2dReference(quantise(x, 'f16').map(relu), quantise(w, 'f16'), b, sizes).map(
+      (value, i) => relu(value) + relu(residual[i]!) + addend[i]!,
+    );
+    const run = vi.spyOn(device, 'run');
+    const out = conv2d(uploadAs(device, x, sizes.x, 'f32'), uploadAs(device, w, [24, 40, 3, 3], 'f32'), {
+      bias: uploadAs(device, b, [24], 'f32'),
+      stride: 2,
+      padding,
+      inputRelu: true,
+      relu: true,
+      residual: uploadAs(device, residual, shape, 'f32'),
+      residualRelu: true,
+      addend: uploadAs(device, addend, shape, 'f32'),
+      variant: 'subgroup_matrix',
+    });
+    expect(run.mock.calls.at(-1)![0].constants).toMatchObject(tile);
+    run.mockRestore();
+    expect(relativeL2(await readValues(out), expected)).toBeLessThan(1e-6);
   });
 });
