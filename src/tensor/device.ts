@@ -41,8 +41,11 @@ const MAX_WORKGROUPS = 65535;
  */
 const WRITE_BYTES = 1024 * 1024;
 
-/** Devices that may help to compile: two threads each, and as many are left to the device itself, to loading and to the system. */
-const HELPERS = Math.max(0, Math.min(7, Math.floor(availableParallelism() / 2) - 1));
+/**
+ * Devices that may help to compile: two threads each, and as many are left to the device itself, to loading and to the system. Under Linux only: whether drivers
+ * elsewhere hand what one device compiled to another is untried.
+ */
+const HELPERS = process.platform === 'linux' ? Math.max(0, Math.min(7, Math.floor(availableParallelism() / 2) - 1)) : 0;
 
 /** An opened GPU: memory, pipelines and the command stream behind every tensor. */
 export class Device {
