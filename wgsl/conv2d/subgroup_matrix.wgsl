@@ -162,12 +162,7 @@ fn main(
       let low = complete_quad(bitcast<vec4<f32>>(tile[at]), bias_low, low_$i);
       if OUT_F16 {
         let high = complete_quad(bitcast<vec4<f32>>(tile[at + 1u]), bias_high, high_$i);
-        out[to_$i / 8u] = vec4<u32>(
-          narrow_pair(low.x, low.y),
-          narrow_pair(low.z, low.w),
-          narrow_pair(high.x, high.y),
-          narrow_pair(high.z, high.w),
-        );
+        out[to_$i / 8u] = narrow_eight(low, high);
       } else {
         out[to_$i / 4u] = bitcast<vec4<u32>>(low);
       }
