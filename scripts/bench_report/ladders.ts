@@ -9,6 +9,8 @@ export interface Rung {
   readonly share: number;
   /** In the ladder's unit. */
   readonly value: number;
+  /** What is to be known of the measurement. */
+  readonly note?: string | undefined;
 }
 
 /** The rungs of a kernel at one shape, in the order of the report: slowest idea first. */
@@ -57,6 +59,7 @@ export function ladderOf({ rows, ceiling }: Report, name: string, shape: string)
     milliseconds: row.milliseconds!,
     share: floor(row, ceiling).milliseconds / row.milliseconds!,
     value: (isMemory ? row.gbps : row.tflops) ?? 0,
+    note: row.note,
   }));
   return { name, shape, bound, unit: isMemory ? 'GB/s' : 'TFLOP/s', rungs };
 }

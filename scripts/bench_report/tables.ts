@@ -38,13 +38,17 @@ function beside(milliseconds: number, peer: Row | undefined): [string, string] {
   return [`${time(peer.milliseconds!)} (${peer.variant})`, `${ratio.toPrecision(2)}x`];
 }
 
+/** A time and what is to be known of it. */
+function noted({ milliseconds, note }: { milliseconds?: number; note?: string | undefined }): string {
+  return `${time(milliseconds!)}${note === undefined ? '' : ` (${note})`}`;
+}
+
 function modelRows({ rows, model = '' }: Report, peers: readonly Report[]): string[][] {
   return rows
     .filter(({ milliseconds }) => milliseconds !== undefined)
     .map((row) => {
-      const note = row.note === undefined ? '' : ` (${row.note})`;
       const others = beside(row.milliseconds!, fastestPeer(peers, 'model', row));
-      return [model, `${row.name}, ${row.shape}`, `${time(row.milliseconds!)}${note}`, rate(row), peak(row), ...others];
+      return [model, `${row.name}, ${row.shape}`, noted(row), rate(row), peak(row), ...others];
     });
 }
 
@@ -53,7 +57,7 @@ function ladderRow({ name, shape, bound, rungs, unit }: Ladder, peers: readonly 
   const steps = rungs.map(({ variant, value }) => `${variant} ${figure(value)}`).join(' → ');
   const peer = fastestPeer(peers, 'kernels', { name, shape, variant: '' });
   const share = `${(100 * best.share).toFixed(0)} % ${bound}`;
-  return [name, shape, `${steps} ${unit}`, time(best.milliseconds), share, ...beside(best.milliseconds, peer)];
+  return [name, shape, `${steps} ${unit}`, noted(best), share, ...beside(best.milliseconds, peer)];
 }
 
 /** The README's tables for one card. `plots` are the paths of its pictures, by what they show. */

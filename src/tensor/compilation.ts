@@ -44,8 +44,7 @@ export async function compileAll(pipelines: PipelineCache, wanted: readonly Want
   const patience = new AbortController();
   const slow = wait(help.patience ?? PATIENCE_MS, true, { signal: patience.signal }).catch(() => false);
   // Nothing else is asked for meanwhile: handing over a shader takes this thread some time, in which it would not notice.
-  const isSlow = await Promise.race([first.then(() => false), slow]);
-  patience.abort();
+  const isSlow = await Promise.race([first.then(() => false), slow]).finally(() => patience.abort());
   const all = Promise.all([first, ...others.toReversed().map(request)]);
   if (isSlow && help.count > 0) void assist(others, done, help);
   await all;

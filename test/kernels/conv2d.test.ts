@@ -93,6 +93,12 @@ describe('conv2d', () => {
     });
   });
 
+  it('does not hide what is not a number', async () => {
+    const x = device().upload(Float32Array.of(NaN, 1, 1, 1, 1, 1, 1, 1), [1, 2, 1, 4], 'f32');
+    const weight = device().upload(new Float32Array(16).fill(1), [4, 4, 1, 1], 'f32');
+    expect([...(await readValues(conv2d(x, weight)))]).toEqual([NaN, NaN, NaN, NaN, 4, 4, 4, 4]);
+  });
+
   it('refuses operands that do not fit', () => {
     const x = device().tensor([1, 4, 4, 8]);
     expect(() => conv2d(x, device().tensor([8, 4, 3, 3]))).toThrow(

@@ -80,6 +80,8 @@ describe('rendering', () => {
     expect(section).toContain(
       '| matmul | 4096x4096x4096 bf16 weights | naive 0.687 → subgroup_matrix 275 TFLOP/s | 500 µs | 55 % matrix | 250 µs (cuBLAS) | 2.0x |',
     );
+    const older = { ...kernels, rows: [{ ...matmul('naive', 200), note: 'last year' }] };
+    expect(render([older]).section).toContain('| naive 0.687 TFLOP/s | 200 ms (last year) |');
     expect(section).toContain('| qwen3_5 | prefill, 512 tokens | 40 ms | 12,800 tokens/s | 9.50 GiB (1.06x) |  |  |');
   });
 

@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
 import { compileAll, type Help, type Wanted } from '../../src/tensor/compilation.ts';
 import { Device } from '../../src/tensor/device.ts';
@@ -69,12 +70,16 @@ describe('compileAll', () => {
     request.mockRestore();
   });
 
-  it('reports a kernel that does not compile, whether or not somebody could help', async () => {
+  it.each([0, 200])('reports a kernel that does not compile, after %i ms and whoever cannot help', async (delay) => {
     const { pipelines } = device();
     const refused = new Error('it does not compile');
-    const request = vi.spyOn(pipelines, 'request').mockRejectedValue(refused);
-    const { help } = helping({ patience: 1, open: () => Promise.reject(new Error('no second device')) });
-    await expect(compileAll(pipelines, WANTED, help)).rejects.toBe(refused);
+    const request = vi.spyOn(pipelines, 'request').mockImplementation(async () => {
+      await wait(delay);
+      throw refused;
+    });
+    const open = vi.fn(() => Promise.reject(new Error('no second device')));
+    await expect(compileAll(pipelines, WANTED, { open, count: 2, patience: 50 })).rejects.toBe(refused);
+    expect(open).toHaveBeenCalledTimes(delay === 0 ? 0 : 2);
     request.mockRestore();
   });
 

@@ -72,18 +72,22 @@ fn tap_index(at: Origin, ky: u32, kx: u32) -> u32 {
   return ((at.frame + u32(at.y + i32(ky))) * params.width + u32(at.x + i32(kx))) * params.channels;
 }
 
-// What quad `quad` of out adds to the sum, given its quad of channels, and what becomes of both.
+// What is added to a sum.
 struct Beside {
   residual: vec4<f32>,
   addend: vec4<f32>,
 }
 
+fn relu_if(flag: u32, value: vec4<f32>) -> vec4<f32> {
+  return select(value, max(value, vec4<f32>()), has(flag));
+}
+
+// Beside the sums that become quad `quad` of out.
 fn beside(quad: u32) -> Beside {
   let residual_value = residual[select(0u, quad, has(HAS_RESIDUAL))];
   let addend_value = addend[select(0u, quad, has(HAS_ADDEND))];
-  let least = select(vec4<f32>(-3.4e38), vec4<f32>(), has(RESIDUAL_RELU));
   return Beside(
-    select(vec4<f32>(), max(residual_value, least), has(HAS_RESIDUAL)),
+    select(vec4<f32>(), relu_if(RESIDUAL_RELU, residual_value), has(HAS_RESIDUAL)),
     select(vec4<f32>(), addend_value, has(HAS_ADDEND)),
   );
 }
@@ -93,5 +97,5 @@ fn bias_quad(quad: u32) -> vec4<f32> {
 }
 
 fn complete_quad(sum: vec4<f32>, bias_values: vec4<f32>, next: Beside) -> vec4<f32> {
-  return next.addend + (next.residual + max(sum + bias_values, select(vec4<f32>(-3.4e38), vec4<f32>(), has(RELU))));
+  return relu_if(RELU, sum + bias_values) + next.residual + next.addend;
 }

@@ -19,7 +19,6 @@ const W_LOADS: u32 = 1u;
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(1) var<storage, read> w: array<vec4<f32>>;
-
 @group(0) @binding(5) var<storage, read_write> out: array<vec4<f32>>;
 
 var<workgroup> x_tile: array<vec4<f32>, TILE_ROWS * 4u>;

@@ -1,6 +1,6 @@
 // The tiles of a matrix product on subgroup matrices: what matmul/subgroup_matrix.wgsl and conv2d/subgroup_matrix.wgsl have in common.
 // One workgroup: 16*ROWS*GRID_ROWS rows x 16*COLUMNS*GRID_COLUMNS columns of the result; GRID_ROWS x GRID_COLUMNS subgroups, each with ROWS x COLUMNS matrices
-// of 16x16 (COLUMNS at least 2). Whoever includes this says before it whether OUT_F16 and, as GATED, whether half of the columns go into the other half.
+// of 16x16 (COLUMNS at least 2). Whoever includes this declares OUT_F16 before it, and GATED: whether half of a strip are factors of the other half.
 // K advances in steps of STEP. The operands of a step wait in workgroup memory while those of the next one travel from memory into registers. Tiles are
 // arrays of vec4: 16-byte stores, and the compiler sees the alignment that lets it load matrices 16 bytes a thread; one vec4 of padding a row spreads the banks.
 // On their way out a subgroup's results are strips of 16 rows, of which a lane takes STORED neighbours at a time: 16 bytes of the result.
