@@ -30,13 +30,9 @@ const MATRIX_TILES = [
 ];
 /** K of a step of the register variant. */
 const REGISTER_STEP = 16;
-/** Products of a thread of it, down and across. */
-const REGISTER_TILES = tunable('matmul/register', [
-  { ROWS: 4, COLUMNS: 4 },
-  { ROWS: 8, COLUMNS: 4 },
-  { ROWS: 4, COLUMNS: 8 },
-  { ROWS: 8, COLUMNS: 8 },
-]);
+/** Products of a thread of it, down as across, where the result is large, and where it is small. */
+const LARGE_REGISTER_TILE = tunable('matmul/register large', [{ SIDE: 8 }, { SIDE: 4 }]);
+const SMALL_REGISTER_TILE = { SIDE: 4 };
 /**
  * Rows of the weight that a workgroup of `matvec` reads side by side, an even count, its threads, and how many 16-byte pieces of 16-bit rows a thread may have
  * in flight.
@@ -77,8 +73,9 @@ function batch({ SLOTS, THREADS, LOADS }: { SLOTS: number; THREADS: number; LOAD
 }
 /** Rows of a weight from which it counts as wide. */
 const WIDE_ROWS = 8192;
-/** A tile is worth it when at least this many workgroups share the work. */
+/** A large tile is worth it when at least this many workgroups share the work. */
 const MATRIX_WORKGROUPS = 40;
+const REGISTER_WORKGROUPS = 128;
 
 /** Workgroups of either variant that run at a time on the largest card measured, an H100. */
 const SLOTS = 264;
@@ -119,8 +116,12 @@ export function tile(
     case 'tiled':
       return { constants: {}, workgroups: [Math.ceil(n / 32), Math.ceil(m / 16)] };
     case 'register': {
-      const constants = tileFor(device, REGISTER_TILES);
-      const workgroups = [Math.ceil(n / (16 * constants.COLUMNS)), Math.ceil(m / (16 * constants.ROWS))] as const;
+      const cut = (side: number) => [Math.ceil(n / (16 * side)), Math.ceil(m / (16 * side))] as const;
+      const large = tileFor(device, LARGE_REGISTER_TILE);
+      const count = cut(large.SIDE)[0] * cut(large.SIDE)[1];
+      const isHalfFull = 2 * m * n >= count * (16 * large.SIDE) ** 2;
+      const constants = count >= REGISTER_WORKGROUPS && isHalfFull ? large : SMALL_REGISTER_TILE;
+      const workgroups = cut(constants.SIDE);
       const splits = whole ? 1 : chooseSplits(workgroups[0] * workgroups[1], [m, n, k], MOST_SPLITS.register);
       return { constants, workgroups, ...splitting(splits, k, REGISTER_STEP) };
     }

@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { type Activation, linear, MATMUL_VARIANTS, matmulSupports, swiglu } from '../../src/kernels/matmul.ts';
 import type { Feature } from '../../src/tensor/gpu.ts';
 import { relativeL2 } from '../compare.ts';
@@ -182,6 +182,28 @@ describe.each([undefined, ['subgroups', 'immediates']] as const)('the rest of a 
     const fitting = { ...conv, state: own().tensor([4, 1]) };
     expect(() => linear(own().tensor([1, 16]), weight, { conv: fitting, scale: 2 })).toThrow(/or an epilogue/);
   });
+});
+
+it.each([
+  ['f32', 'f32', 24],
+  ['f32', 'bf16', 40],
+  ['f16', 'f16', 72],
+] as const)('takes large tiles in registers where the result is large: %s by %s, K %i', async (xDtype, wDtype, k) => {
+  const run = vi.spyOn(device(), 'run');
+  const [m, n] = [130, 8151];
+  const random = new Random(k);
+  const [x, w, bias] = [
+    quantise(random.normal(m * k), xDtype),
+    quantise(random.normal(n * k), wDtype),
+    random.normal(n),
+  ];
+  const out = linear(uploadAs(device(), x, [m, k], xDtype), uploadAs(device(), w, [n, k], wDtype), {
+    variant: 'register',
+    bias: uploadAs(device(), bias, [n]),
+  });
+  expect(run.mock.calls[0]![0].constants).toMatchObject({ SIDE: 8 });
+  run.mockRestore();
+  expect(relativeL2(await readValues(out), linearReference(x, w, [m, n, k], { bias }))).toBeLessThan(2e-6);
 });
 
 it.each([

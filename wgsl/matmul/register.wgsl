@@ -1,102 +1,121 @@
-// Matmul, third rung: out[m, n] = sum_k x[m, k] * w[n, k]. Each thread keeps ROWS x COLUMNS products in registers, so that one value read
+// Matmul, third rung: out[m, n] = sum_k x[m, k] * w[n, k]. Each thread keeps SIDE x SIDE products in registers, so that one value read
 // from workgroup memory serves several multiply-adds, and memory is read 16 bytes at a time. K must be a multiple of 8.
 // x: [M, K] f32 or f16. w: [N, K] f32, f16 or bf16. Accumulates in f32. Epilogue and result: store_pair.wgsl.
-// One workgroup: 16*ROWS rows x 16*COLUMNS columns, 16x16 threads; K in steps of 16. COLUMNS is even.
+// One workgroup: 16*SIDE rows and as many columns, 16x16 threads; K in steps of 16, of which the next one travels from memory into registers while the present
+// one is in use. SIDE is a multiple of 4.
 // Where results have few tiles, workgroups share the K of a tile as in subgroup_matrix.wgsl: each takes params.split eights of it (z: which).
-// The tiles keep K contiguous (four k to a vec4, products by dot()), so nothing is transposed on the way in.
+// The tiles keep K contiguous (four k to a vec4), so nothing is transposed on the way in. Products are added one by one: dot() would multiply apart from adding.
 #include "matmul/store_pair.wgsl"
 
 const X_DTYPE: u32 = 0u;
 const W_DTYPE: u32 = 0u;
-const ROWS: u32 = 4u;
-const COLUMNS: u32 = 4u;
-const STEP: u32 = 16u;
+const SIDE: u32 = 4u;
+const STEP: u32 = 2u; // eights of K
 // A tile row is 4 vec4 and one of padding: 16-byte reads of 8 threads in neighbouring rows then cover all banks once.
 const STRIDE: u32 = 5u;
+const TILE: u32 = 16u * SIDE;  // rows of x in a step, and rows of w
+const LOADS: u32 = SIDE / 4u; // eights that a thread brings in a step
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;
 
-var<workgroup> x_tile: array<vec4<f32>, 16 * ROWS * STRIDE>;
-var<workgroup> w_tile: array<vec4<f32>, 16 * COLUMNS * STRIDE>;
+// x's rows, then w's.
+var<workgroup> tile: array<vec4<f32>, 2u * TILE * STRIDE>;
 
-struct Eight {
-  low: vec4<f32>,
-  high: vec4<f32>,
+// Eight values as they are stored; `more` holds the second half of them if they are f32.
+struct Raw {
+  words: vec4<u32>,
+  more: vec4<u32>,
 }
 
-fn widen_eight(words: vec4<u32>, dtype: u32) -> Eight {
-  return Eight(widen_quad(words.xy, dtype), widen_quad(words.zw, dtype));
-}
-
-fn load_x(row: u32, k: u32) -> Eight {
-  if row >= params.M || k >= params.K {
-    return Eight(vec4<f32>(), vec4<f32>());
+fn load(is_x: bool, eight: u32) -> Raw {
+  if is_x {
+    if X_DTYPE == DTYPE_F32 {
+      return Raw(x[2u * eight], x[2u * eight + 1u]);
+    }
+    return Raw(x[eight], vec4<u32>());
   }
-  let i = row * params.K + k;
-  if X_DTYPE == DTYPE_F32 {
-    return Eight(bitcast<vec4<f32>>(x[i >> 2u]), bitcast<vec4<f32>>(x[(i >> 2u) + 1u]));
-  }
-  return widen_eight(x[i >> 3u], X_DTYPE);
-}
-
-fn load_w(n: u32, k: u32) -> Eight {
-  if n >= params.N || k >= params.K {
-    return Eight(vec4<f32>(), vec4<f32>());
-  }
-  let i = n * params.K + k;
   if W_DTYPE == DTYPE_F32 {
-    return Eight(bitcast<vec4<f32>>(w[i >> 2u]), bitcast<vec4<f32>>(w[(i >> 2u) + 1u]));
+    return Raw(w[2u * eight], w[2u * eight + 1u]);
   }
-  return widen_eight(w[i >> 3u], W_DTYPE);
+  return Raw(w[eight], vec4<u32>());
+}
+
+fn place(at: u32, raw: Raw, dtype: u32) {
+  if dtype == DTYPE_F32 {
+    tile[at] = bitcast<vec4<f32>>(raw.words);
+    tile[at + 1u] = bitcast<vec4<f32>>(raw.more);
+  } else {
+    tile[at] = widen_quad(raw.words.xy, dtype);
+    tile[at + 1u] = widen_quad(raw.words.zw, dtype);
+  }
 }
 
 // A thread owns neighbouring columns (for 16-bit stores), yet neighbouring threads should read neighbouring tile rows:
 // even columns fill the first half of the tile, odd ones the second.
 fn w_row(column: u32) -> u32 {
-  return (column >> 1u) + (column & 1u) * 8u * COLUMNS;
+  return TILE + column / 2u + column % 2u * (TILE / 2u);
 }
 
 @compute @workgroup_size(16, 16)
 fn main(@builtin(local_invocation_id) thread: vec3<u32>, @builtin(local_invocation_index) index: u32, @builtin(workgroup_id) group: vec3<u32>) {
-  let row0 = group.y * 16u * ROWS;
-  let column0 = group.x * 16u * COLUMNS;
-  let begin = group.z * params.split * 8u;
-  let end = min(begin + params.split * 8u, params.K);
-  out_row0 = group.z * params.M;
-  var sums: array<f32, ROWS * COLUMNS>;
+  let row0 = group.y * TILE;
+  let column0 = group.x * TILE;
+  let row_eights = params.K / 8u;
+  let begin = group.z * params.split;
+  let end = min(begin + params.split, row_eights);
+  // The thread's pieces. Rows and columns beyond the result repeat the last ones, K beyond the end is zero.
+  let part = index % STEP;
+#repeat i LOADS
+  let is_x_$i = index + $iu * 256u < STEP * TILE;
+  let line_$i = (index + $iu * 256u) / STEP - select(TILE, 0u, is_x_$i);
+  let place_$i = select(w_row(line_$i), line_$i, is_x_$i) * STRIDE + 2u * part;
+  let base_$i = select(min(column0 + line_$i, params.N - 1u), min(row0 + line_$i, params.M - 1u), is_x_$i) * row_eights;
+  var next_$i = load(is_x_$i, base_$i + min(begin + part, row_eights - 1u));
+#end
+
+  var sums: array<f32, SIDE * SIDE>;
   for (var k0 = begin; k0 < end; k0 += STEP) {
-    for (var i = index; i < 16u * ROWS * 2u; i += 256u) {
-      let values = load_x(row0 + (i >> 1u), k0 + (i & 1u) * 8u);
-      let at = (i >> 1u) * STRIDE + (i & 1u) * 2u;
-      x_tile[at] = values.low;
-      x_tile[at + 1u] = values.high;
-    }
-    for (var i = index; i < 16u * COLUMNS * 2u; i += 256u) {
-      let values = load_w(column0 + (i >> 1u), k0 + (i & 1u) * 8u);
-      let at = w_row(i >> 1u) * STRIDE + (i & 1u) * 2u;
-      w_tile[at] = values.low;
-      w_tile[at + 1u] = values.high;
-    }
-    workgroupBarrier();
-    for (var k = 0u; k < STEP / 4u; k++) {
-      var a: array<vec4<f32>, ROWS>;
-      for (var r = 0u; r < ROWS; r++) {
-        a[r] = x_tile[(thread.y + 16u * r) * STRIDE + k];
+    let inside = k0 + part < end;
+#repeat i LOADS
+    {
+      let raw = Raw(select(vec4<u32>(), next_$i.words, inside), select(vec4<u32>(), next_$i.more, inside));
+      if is_x_$i {
+        place(place_$i, raw, X_DTYPE);
+      } else {
+        place(place_$i, raw, W_DTYPE);
       }
-      for (var c = 0u; c < COLUMNS; c++) {
-        let b = w_tile[(thread.x + 16u * (c >> 1u) + (c & 1u) * 8u * COLUMNS) * STRIDE + k];
-        for (var r = 0u; r < ROWS; r++) {
-          sums[r * COLUMNS + c] += dot(a[r], b);
+    }
+#end
+    workgroupBarrier();
+    let next = min(k0 + STEP + part, row_eights - 1u);
+#repeat i LOADS
+    next_$i = load(is_x_$i, base_$i + next);
+#end
+    for (var k = 0u; k < 2u * STEP; k++) {
+      var a: array<vec4<f32>, SIDE>;
+      for (var r = 0u; r < SIDE; r++) {
+        a[r] = tile[(thread.y + 16u * r) * STRIDE + k];
+      }
+      for (var c = 0u; c < SIDE; c++) {
+        let b = tile[w_row(2u * thread.x + c % 2u + 32u * (c / 2u)) * STRIDE + k];
+        for (var r = 0u; r < SIDE; r++) {
+          var sum = sums[r * SIDE + c];
+          sum = fma(a[r].x, b.x, sum);
+          sum = fma(a[r].y, b.y, sum);
+          sum = fma(a[r].z, b.z, sum);
+          sums[r * SIDE + c] = fma(a[r].w, b.w, sum);
         }
       }
     }
     workgroupBarrier();
   }
-  for (var r = 0u; r < ROWS; r++) {
-    for (var c = 0u; c < COLUMNS; c += 2u) {
-      let column = column0 + 2u * (thread.x + 16u * (c >> 1u));
-      store_pair(row0 + thread.y + 16u * r, column, sums[r * COLUMNS + c], sums[r * COLUMNS + c + 1u]);
+
+  out_row0 = group.z * params.M;
+  for (var r = 0u; r < SIDE; r++) {
+    for (var c = 0u; c < SIDE; c += 2u) {
+      let column = column0 + 2u * (thread.x + 16u * (c / 2u));
+      store_pair(row0 + thread.y + 16u * r, column, sums[r * SIDE + c], sums[r * SIDE + c + 1u]);
     }
   }
 }
