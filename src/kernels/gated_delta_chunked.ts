@@ -6,8 +6,8 @@ import type { DeltaShape, GateColumns } from './gated_delta.ts';
 const CHUNK = 64;
 /** Columns of a head's state that one workgroup carries from chunk to chunk. */
 const COLUMNS = 32;
-/** Chunks times heads of a segment: bounds the states and products that wait in memory between the steps to about 150 MB. */
-const SEGMENT = 1024;
+/** Chunks times heads of a segment: bounds the states and products that wait in memory between the steps to about 300 MB in the form on matrices. */
+const SEGMENT = 2112;
 
 /** What both chunked forms work on. */
 interface ChunkedOperands {
@@ -35,7 +35,7 @@ function forEachSegment(operands: ChunkedOperands, body: (segment: Segment) => v
   const { valueHeads } = operands.shape;
   const tokens = y.dim(0);
   const all = Math.ceil(tokens / CHUNK);
-  const most = segmentChunks ?? Math.max(1, Math.floor(SEGMENT / valueHeads));
+  const most = segmentChunks ?? evenly(all, Math.max(1, Math.floor(SEGMENT / valueHeads)));
   for (let first = 0; first < all; first += most) {
     const chunks = Math.min(most, all - first);
     const rows = Math.min(chunks * CHUNK, tokens - first * CHUNK);
@@ -45,6 +45,11 @@ function forEachSegment(operands: ChunkedOperands, body: (segment: Segment) => v
     });
     y.device.tidy(() => body({ first, chunks, work }));
   }
+}
+
+/** Chunks of a segment such that none has more than `most` and the last one is no small remainder: each segment's steps have to fill the GPU anew. */
+function evenly(chunks: number, most: number): number {
+  return Math.ceil(chunks / Math.ceil(chunks / most));
 }
 
 /** Operations of the three steps a token and value head; T and M are triangles, so that their products count half. */
