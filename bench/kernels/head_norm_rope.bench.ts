@@ -9,6 +9,7 @@ import { rmsNorm } from '../../test/reference/rms_norm.ts';
 
 interface Layer {
   readonly variant: string;
+  readonly dtype: 'f32' | 'f16';
   readonly tokens: number;
   readonly heads: number;
   readonly dim: number;
@@ -23,6 +24,7 @@ interface Layer {
 /** Qwen3.5-4B queries (each followed by its gate), its vision tower's, and VGGT-1B's for 8 frames of 518x392. */
 const text = {
   variant: 'rms',
+  dtype: 'f32',
   heads: 16,
   dim: 256,
   tokenStride: 10240,
@@ -33,6 +35,7 @@ const text = {
 } as const;
 const vision = {
   variant: 'rope alone',
+  dtype: 'f16',
   tokens: 4096,
   heads: 16,
   dim: 64,
@@ -51,9 +54,9 @@ function bench(layer: Layer): KernelBench {
     variant: layer.variant,
     sizes: layer,
     reduced: { ...layer, tokens: Math.min(layer.tokens, 5) },
-    describe: ({ tokens, heads, dim }) => `T=${tokens} H=${heads} D=${dim} f16`,
-    setup: (device, { tokens, heads: count, dim, tokenStride, headStride, norm, half, blocks }) => {
-      const projection = randomTensor(device, [tokens, tokenStride]);
+    describe: ({ tokens, heads, dim, dtype }) => `T=${tokens} H=${heads} D=${dim} ${dtype} to f16`,
+    setup: (device, { tokens, heads: count, dim, tokenStride, headStride, norm, half, blocks, dtype }) => {
+      const projection = randomTensor(device, [tokens, tokenStride], dtype);
       const target = device.tensor([tokens, count, dim], 'f16');
       const angles = Float32Array.from({ length: tokens * blocks * half }, () => 6 * Math.random());
       const turns = Float32Array.from({ length: 2 * angles.length }, (_, i) =>

@@ -1,4 +1,5 @@
 import { grid } from '../tensor/device.ts';
+import { DTYPE_BYTES, DTYPE_CODE } from '../tensor/dtype.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { expectApart, expectDtype, expectShape } from './checks.ts';
@@ -28,8 +29,8 @@ const NORM_CODE = { rms: 1, layer: 2 };
 /**
  * Normalises each head's vector (if `norm`), rotates its leading elements (if `rope`) and stores it: queries and keys on their way into
  * attention. In block b, elements (base + j, base + half + j), base = 2 * half * b, turn by angle b * half + j of the token's table row;
- * elements beyond the blocks pass through. Input f32, output f32 or f16 (even dim, strides and offset) in another buffer; with `cursor`, the output
- * begins as many tokens further on as the cursor says were seen.
+ * elements beyond the blocks pass through. Input and output f32 or f16 (even dim, strides and offset of an f16 output), in two buffers; with `cursor`, the
+ * output begins as many tokens further on as the cursor says were seen.
  * @throws KernelError
  */
 export function headNormRope(
@@ -43,7 +44,7 @@ export function headNormRope(
       `headNormRope: the output has ${output.tokens} x ${output.heads} x ${output.dim} elements, the input ${tokens} x ${heads} x ${dim}`,
     );
   }
-  expectDtype('headNormRope', 'the input', input.tensor, 'f32');
+  expectDtype('headNormRope', 'the input', input.tensor, 'f32', 'f16');
   expectDtype('headNormRope', 'the output', output.tensor, 'f32', 'f16');
   const isF16 = output.tensor.dtype === 'f16';
   if (isF16 && [dim, output.offset, output.tokenStride, output.headStride].some((n) => n % 2 !== 0)) {
@@ -67,14 +68,20 @@ export function headNormRope(
   expectApart('headNormRope', output.tensor, input.tensor);
   const unused = input.tensor;
   const { lanes, workgroups } = lanesFor(dim, tokens * heads);
+  const inQuads = [input, output]
+    .flatMap((view) => [view.offset, view.tokenStride, view.headStride])
+    .concat(dim, rope?.half ?? 0)
+    .every((n) => n % 4 === 0);
   input.tensor.device.run({
-    kernel: 'head_norm_rope/head_norm_rope',
+    kernel: inQuads ? 'head_norm_rope/quads' : 'head_norm_rope/head_norm_rope',
     constants: {
       LANES: lanes,
+      ...(inQuads && { PIECES: Math.ceil(dim / (4 * lanes)) }),
       NORM: norm === undefined ? 0 : NORM_CODE[norm.kind],
       HAS_BIAS: norm?.bias !== undefined,
       BLOCKS: rope?.blocks ?? 0,
       HALF: rope?.half ?? 1,
+      IN_DTYPE: DTYPE_CODE[input.tensor.dtype as keyof typeof DTYPE_CODE],
       OUT_F16: isF16,
       OUT_AT_CURSOR: cursor !== undefined,
       TABLE_AT_CURSOR: rope?.cursor !== undefined,
@@ -103,7 +110,9 @@ export function headNormRope(
     workgroups: grid(workgroups),
     work: () => ({
       flops: 8 * tokens * heads * dim,
-      bytes: tokens * heads * dim * (isF16 ? 6 : 8) + (rope === undefined ? 0 : 8 * tokens * rope.blocks * rope.half),
+      bytes:
+        tokens * heads * dim * (DTYPE_BYTES[input.tensor.dtype] + DTYPE_BYTES[output.tensor.dtype]) +
+        (rope === undefined ? 0 : 8 * tokens * rope.blocks * rope.half),
     }),
   });
 }

@@ -8,7 +8,7 @@ import { rope as referenceRope } from '../reference/head_norm_rope.ts';
 import { headIndices } from '../reference/heads.ts';
 import { layerNorm } from '../reference/layer_norm.ts';
 import { rmsNorm } from '../reference/rms_norm.ts';
-import { type FloatDtype, readValues } from '../tensors.ts';
+import { quantise, readValues, uploadAs } from '../tensors.ts';
 
 interface Case {
   readonly name: string;
@@ -30,19 +30,39 @@ const cases: Case[] = [
   { name: 'tiny text', tokens: 9, heads: 2, dim: 16, norm: 'rms', half: 2, blocks: 1 },
   { name: 'norm alone', tokens: 4, heads: 3, dim: 66, norm: 'layer' },
   { name: 'long heads', tokens: 2, heads: 1, dim: 2050, norm: 'rms', half: 512, blocks: 2 },
+  { name: 'long heads in quads', tokens: 2, heads: 1, dim: 2052, norm: 'layer', half: 512, blocks: 2 },
   { name: 'a plain move', tokens: 5, heads: 2, dim: 10 },
 ];
+
+/** What inputs and results are stored as, and whether both begin at multiples of four elements, row after row. */
+const layouts = [
+  { from: 'f32', to: 'f32', aligned: false, tolerance: 2e-6 },
+  { from: 'f16', to: 'f16', aligned: false, tolerance: 1e-3 },
+  { from: 'f32', to: 'f16', aligned: true, tolerance: 1e-3 },
+  { from: 'f16', to: 'f32', aligned: true, tolerance: 2e-6 },
+  { from: 'f32', to: 'f32', aligned: true, tolerance: 2e-6 },
+  { from: 'f16', to: 'f16', aligned: true, tolerance: 1e-3 },
+] as const;
 
 describe('headNormRope', () => {
   const device = useDevice();
   const random = new Random(4);
 
-  it.each(cases)(
-    'equals the formulas for $name',
-    async ({ tokens, heads: count, dim, norm: kind, weightOffset = 0, half = 0, blocks = 0 }) => {
-      const inView = { tokens, heads: count, dim, tokenStride: 2 * count * dim + 1, headStride: 2 * dim, offset: 3 };
-      const outView = { tokens, heads: count, dim, tokenStride: count * dim + 4, headStride: dim, offset: 6 };
-      const input = random.normal(3 + tokens * inView.tokenStride, 5);
+  it.each(cases.flatMap((one) => layouts.map((layout) => ({ ...one, ...layout }))))(
+    'equals the formulas for $name, $from to $to, aligned $aligned',
+    async ({ tokens, heads: count, dim, norm: kind, weightOffset = 0, half = 0, blocks = 0, ...layout }) => {
+      const { from, to, aligned, tolerance } = layout;
+      const [shift, gap, start] = aligned ? [4, 8, 4] : [3, 1, 6];
+      const inView = {
+        tokens,
+        heads: count,
+        dim,
+        tokenStride: 2 * count * dim + gap,
+        headStride: 2 * dim,
+        offset: shift,
+      };
+      const outView = { tokens, heads: count, dim, tokenStride: count * dim + 4, headStride: dim, offset: start };
+      const input = quantise(random.normal(shift + tokens * inView.tokenStride, 5), from);
       const angles = random.normal(tokens * blocks * half, 20);
       const [weight, bias] = [random.normal(dim), random.normal(dim)];
 
@@ -61,29 +81,22 @@ describe('headNormRope', () => {
         [tokens, blocks * half, 2],
         'f32',
       );
-      const source = heads(device().upload(input, [input.length], 'f32'), inView);
-      const results: [FloatDtype & ('f32' | 'f16'), number][] = [
-        ['f32', 2e-6],
-        ['f16', 1e-3],
-      ];
-      for (const [dtype, tolerance] of results) {
-        const size = outView.offset + tokens * outView.tokenStride;
-        const target = device().clear(device().tensor([size], dtype));
-        headNormRope(source, heads(target, outView), {
-          ...(kind === undefined ? {} : { norm: norms[kind] }),
-          ...(blocks === 0 ? {} : { rope: { table, half, blocks } }),
-        });
-        const values = await readValues(target);
-        const indices = headIndices(outView);
-        expect(
-          relativeL2(
-            indices.map((i) => values[i]!),
-            expected,
-          ),
-        ).toBeLessThan(tolerance);
-        const written = new Set(indices);
-        expect(values.filter((value, i) => !written.has(i) && value !== 0).length).toBe(0);
-      }
+      const source = heads(uploadAs(device(), input, [input.length], from), inView);
+      const target = device().clear(device().tensor([start + tokens * outView.tokenStride], to));
+      headNormRope(source, heads(target, outView), {
+        ...(kind === undefined ? {} : { norm: norms[kind] }),
+        ...(blocks === 0 ? {} : { rope: { table, half, blocks } }),
+      });
+      const values = await readValues(target);
+      const indices = headIndices(outView);
+      expect(
+        relativeL2(
+          indices.map((i) => values[i]!),
+          expected,
+        ),
+      ).toBeLessThan(tolerance);
+      const written = new Set(indices);
+      expect(values.filter((value, i) => !written.has(i) && value !== 0).length).toBe(0);
     },
   );
 
@@ -91,6 +104,7 @@ describe('headNormRope', () => {
     const view = { tokens: 2, heads: 2, dim: 4, tokenStride: 8 };
     const input = heads(device().tensor([16]), view);
     expect(() => headNormRope(input, input, {})).toThrow('share a buffer');
+    expect(() => headNormRope(heads(device().tensor([16], 'bf16'), view), input, {})).toThrow('bf16');
     expect(() => headNormRope(input, heads(device().tensor([17], 'f16'), { ...view, offset: 1 }), {})).toThrow(
       'even dim',
     );

@@ -58,20 +58,22 @@ class VisionBlock {
     const { hidden_size, num_heads } = this.config;
     const dim = hidden_size / num_heads;
     const tokens = x.dim(0);
-    const qkv = linear(x, this.qkv.weight, { bias: this.qkv.bias });
-    const view = (tensor: Tensor, part: number, stride: number) =>
-      heads(tensor, { tokens, heads: num_heads, dim, tokenStride: stride, offset: part * hidden_size });
-    const rotated = device.tensor([tokens, 3 * hidden_size], this.precision.operand);
-    for (const part of [0, 1, 2]) {
-      headNormRope(view(qkv, part, 3 * hidden_size), view(rotated, part, 3 * hidden_size), part < 2 ? { rope } : {});
-    }
-    const [q, k, v] = [0, 1, 2].map((part) => view(rotated, part, 3 * hidden_size)) as [Heads, Heads, Heads];
+    const { operand: dtype } = this.precision;
+    const qkv = linear(x, this.qkv.weight, { bias: this.qkv.bias, dtype });
+    const view = (tensor: Tensor, offset = 0) =>
+      heads(tensor, { tokens, heads: num_heads, dim, tokenStride: tensor.dim(1), offset });
+    const turned = (part: Heads) => {
+      const result = view(device.tensor([tokens, hidden_size], dtype));
+      headNormRope(part, result, { rope });
+      return result;
+    };
+    const [q, k, v] = [turned(view(qkv)), turned(view(qkv, hidden_size)), view(qkv, 2 * hidden_size)];
     const variant = this.precision.attention;
-    const options = { dtype: this.precision.operand, ...(variant && { variant }) };
+    const options = { dtype, ...(variant && { variant }) };
     if (runs.length === 1) return attention(q, k, v, { ...options, segments: runs[0]!.segments });
 
     // Pictures of different sizes: one dispatch for each run of equal ones.
-    const out = device.tensor([tokens, hidden_size], this.precision.operand);
+    const out = device.tensor([tokens, hidden_size], dtype);
     for (const run of runs) {
       const count = run.segments * run.tokens;
       const part = (whole: Heads) => ({

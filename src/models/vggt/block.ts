@@ -90,24 +90,33 @@ export class Block {
     const { weight, bias } = this.qkv;
     const { dim, eps } = this.#config;
     const { device } = x;
-    const normed = (rows: Tensor) => layerNorm(rows, { ...this.norm1, eps, dtype: operand });
-    if (this.qNorm === undefined && rope === undefined) {
-      return this.#split(device.tidy(() => linear(normed(x), weight, { bias, dtype: operand })));
-    }
+    const project = (rows: Tensor) =>
+      device.tidy(() =>
+        linear(layerNorm(rows, { ...this.norm1, eps, dtype: operand }), weight, { bias, dtype: operand }),
+      );
+    if (this.qNorm === undefined && rope === undefined) return this.#split(project(x));
 
-    // Norm and rotation read f32, so that only their result is rounded. Results of their own, a third as large as one of all, can be bound for more tokens.
-    const results = [0, 1, 2].map(() => device.tensor(x.shape, operand));
-    for (const { start, count } of rowSlices(device, x.dim(0), 3 * dim * DTYPE_BYTES.f32)) {
-      device.tidy(() => {
-        const [q, k, v] = this.#split(linear(normed(x.rows(start, count)), weight, { bias }));
-        const [qTarget, kTarget, vTarget] = results.map((result) => this.#heads(result.rows(start, count)));
-        const turn = rope && { rope: { ...rope, table: rope.table.rows(start, count) } };
-        headNormRope(q, qTarget!, { ...(this.qNorm && { norm: this.qNorm }), ...turn });
-        headNormRope(k, kTarget!, { ...(this.kNorm && { norm: this.kNorm }), ...turn });
-        headNormRope(v, vTarget!, {}); // only changes the dtype
-      });
+    // Queries and keys get results of their own, a third as large as one of all, which can be bound for more tokens. Values stay where the product
+    // leaves them, unless it has to be cut up.
+    const slices = rowSlices(device, x.dim(0), 3 * dim * DTYPE_BYTES[operand]);
+    const whole = slices.length === 1;
+    const results = Array.from({ length: whole ? 2 : 3 }, () => device.tensor(x.shape, operand));
+    const attending = results.map((result) => this.#heads(result));
+    for (const { start, count } of slices) {
+      const packed = project(x.rows(start, count));
+      const parts = this.#split(packed);
+      const turn = rope && { rope: { ...rope, table: rope.table.rows(start, count) } };
+      const target = (i: number) => this.#heads(results[i]!.rows(start, count));
+      headNormRope(parts[0], target(0), { ...(this.qNorm && { norm: this.qNorm }), ...turn });
+      headNormRope(parts[1], target(1), { ...(this.kNorm && { norm: this.kNorm }), ...turn });
+      if (whole) {
+        attending.push(parts[2]);
+      } else {
+        headNormRope(parts[2], target(2), {}); // a plain move
+        device.dispose(packed);
+      }
     }
-    return results.map((result) => this.#heads(result)) as [Heads, Heads, Heads];
+    return attending as [Heads, Heads, Heads];
   }
 
   /** The heads inside [T, dim], one by one. */
