@@ -45,9 +45,18 @@ fn row_of(column: u32) -> u32 {
   return column_inside(column, params.N);
 }
 
+// Weights that are f16 already are stored as they arrive. A copy first, which the compiler cannot know to be one (params.never is 0), frees the registers in which
+// the next ones arrive before these have left for workgroup memory. Where weights are converted, that costs more than it brings.
+fn copied(words: vec4<u32>) -> vec4<u32> {
+  if W_DTYPE == DTYPE_F16 {
+    return words | vec4<u32>(params.never);
+  }
+  return words;
+}
+
 fn to_f16(raw: Weights) -> vec4<u32> {
   if W_DTYPE == DTYPE_F16 {
-    return raw.words;
+    return copied(raw.words);
   }
   if W_DTYPE == DTYPE_F32 {
     let a = bitcast<vec4<f32>>(raw.words);
@@ -145,7 +154,7 @@ fn main(
   for (var k0 = begin; k0 < end; k0 += QUADS + params.never) {
     let at = k0 + quad;
 #repeat i X_LOADS
-    tile[x_place_$i] = select(x_next_$i, vec4<u32>(), TAIL && at >= row_quads);
+    tile[x_place_$i] = copied(select(x_next_$i, vec4<u32>(), TAIL && at >= row_quads));
 #end
 #repeat i W_LOADS
     tile[w_place_$i] = to_f16(w_next_$i);
