@@ -1,5 +1,7 @@
 // head_norm_rope.wgsl four elements at a time, for offsets, strides, dim and HALF that are multiples of 4. Operands: params.wgsl.
-// A lane reads its PIECES quads of a vector once for the moments and keeps them; the quads that they are rotated with are in the cache by then.
+// A lane reads its PIECES quads of a vector once and keeps them; the quads that they are rotated with are in the cache by then. Lanes exchange their sum and
+// the squares of their differences from their own mean, which together give the vector's moments with one barrier.
+// Source of that: Chan, Golub and LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, 1979.
 #include "head_norm_rope/params.wgsl"
 
 const PIECES: u32 = 1u;
@@ -9,6 +11,36 @@ const PIECES: u32 = 1u;
 @group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read> table: array<vec4<f32>>;
 @group(0) @binding(4) var<storage, read_write> target_words: array<vec2<u32>>;
+
+var<workgroup> partials: array<vec2<f32>, THREADS>;
+
+fn elements_of(lane: u32) -> f32 {
+  return f32(4u * ((params.dim / 4u + LANES - 1u - lane) / LANES));
+}
+
+// The moments of a vector from its lanes' (sum, squares of differences from the lane's mean); without a mean, squares of the elements.
+fn moments_of(own: vec2<f32>, thread: u32) -> Moments {
+  partials[thread] = own;
+  workgroupBarrier();
+  let first = thread / LANES * LANES;
+  var mean = 0.0;
+  if NORM == 2u {
+    for (var lane = 0u; lane < LANES; lane++) {
+      mean += partials[first + lane].x / f32(params.dim);
+    }
+  }
+  var squares = 0.0;
+  for (var lane = 0u; lane < LANES; lane++) {
+    let partial = partials[first + lane];
+    squares += partial.y;
+    if NORM == 2u {
+      let count = elements_of(lane);
+      let difference = partial.x / max(count, 1.0) - mean;
+      squares += count * difference * difference;
+    }
+  }
+  return Moments(mean, inverseSqrt(squares / f32(params.dim) + params.eps));
+}
 
 fn quad_at(i: u32) -> vec4<f32> {
   if IN_DTYPE == DTYPE_F32 {
@@ -68,16 +100,17 @@ fn main(
   sum += dot(values_$p, vec4<f32>(1.0));
 #end
   var m: Moments;
-  if NORM == 2u {
-    m.mean = lane_sum(sum, thread) / f32(params.dim);
-  }
   if NORM != 0u {
+    var lane_mean = 0.0;
+    if NORM == 2u {
+      lane_mean = sum / max(elements_of(thread % LANES), 1.0);
+    }
     var squares = 0.0;
 #repeat p PIECES
-    let difference_$p = select(vec4<f32>(), values_$p - m.mean, inside_$p);
+    let difference_$p = select(vec4<f32>(), values_$p - lane_mean, inside_$p);
     squares += dot(difference_$p, difference_$p);
 #end
-    m.scale = inverseSqrt(lane_sum(squares, thread) / f32(params.dim) + params.eps);
+    m = moments_of(vec2<f32>(sum, squares), thread);
   }
 #repeat p PIECES
   if inside_$p {
