@@ -28,7 +28,7 @@ export interface AttentionOptions {
 }
 
 /** The rungs of the ladder; `decode` is the one for a single query. */
-export const ATTENTION_VARIANTS = ['naive', 'flash', 'flash_matrix', 'decode'] as const;
+export const ATTENTION_VARIANTS = ['naive', 'flash', 'flash_register', 'flash_matrix', 'decode'] as const;
 export type AttentionVariant = (typeof ATTENTION_VARIANTS)[number];
 
 /**
@@ -74,9 +74,12 @@ function matrixKernel(device: Device, dim: number): { kernel: string; constants:
 /** Whether a variant can do this. */
 export function attentionSupports(variant: AttentionVariant, q: Heads, k: Heads, v: Heads): boolean {
   if (variant === 'naive' || variant === 'flash') return true;
-  const isAligned = [q, k, v].every(({ dim, offset, tokenStride, headStride }) =>
-    [dim, offset, tokenStride, headStride].every((n) => n % 8 === 0),
-  );
+  const areMultiplesOf = (whole: number) =>
+    [q, k, v].every(({ dim, offset, tokenStride, headStride }) =>
+      [dim, offset, tokenStride, headStride].every((n) => n % whole === 0),
+    );
+  if (variant === 'flash_register') return areMultiplesOf(4) && q.dim <= 256;
+  const isAligned = areMultiplesOf(8);
   if (variant === 'decode') return isAligned && q.tokens === 1;
   const isHalf = [q, k, v].every(({ tensor }) => tensor.dtype === 'f16');
   return isAligned && isHalf && q.dim <= 256 && q.tensor.device.multipliesMatrices;
@@ -84,8 +87,10 @@ export function attentionSupports(variant: AttentionVariant, q: Heads, k: Heads,
 
 /** The variant for these operands. */
 function chooseVariant(q: Heads, k: Heads, v: Heads): AttentionVariant {
-  const order = ['decode', 'flash_matrix'] as const;
-  return order.find((variant) => attentionSupports(variant, q, k, v)) ?? 'flash';
+  const order = ['decode', 'flash_matrix', 'flash_register'] as const;
+  const found = order.find((variant) => attentionSupports(variant, q, k, v)) ?? 'flash';
+  // A CPU takes longer to compile what is written out than it saves.
+  return found === 'flash_register' && q.tensor.device.opened.isSoftware ? 'flash' : found;
 }
 
 /** What attention cannot do without: two products over the pairs that see each other; queries, keys, values and result once. */
@@ -177,6 +182,19 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
   if (variant === 'flash') {
     const workgroups = [Math.ceil(queryTokens / 32), q.heads, segments];
     device.run({ kernel: 'attention/flash', ...common, bindings: [...operands, out], workgroups, work });
+    return out;
+  }
+
+  if (variant === 'flash_register') {
+    const outQuads = 2 ** Math.max(0, Math.ceil(Math.log2(q.dim / 32))); // quads of dims that a thread puts out, whole powers of two
+    device.run({
+      kernel: 'attention/flash_register',
+      constants: { ...common.constants, OUT_QUADS: outQuads, V_KEYS: 32 / outQuads },
+      bindings: [...operands, out],
+      params: { ...common.params, count: 0 },
+      workgroups: [Math.ceil(queryTokens / 64), q.heads, segments],
+      work,
+    });
     return out;
   }
 

@@ -1,4 +1,4 @@
-// Attention, third rung, for heads of up to 256: the flash algorithm with both products on subgroup matrices, f16 operands and f32 sums.
+// Attention, fourth rung, for heads of up to 256: the flash algorithm with both products on subgroup matrices, f16 operands and f32 sums.
 // Operands and why scores take the way they do: matrix_operands.wgsl.
 // One workgroup: SUBGROUPS * MATRICES * 16 queries of one head of one segment (x: query tile, the longest rows first; y: head; z: segment). Scores are computed
 // transposed, S^T = K Q^T: a lane then owns a query, or with 16 queries a subgroup, all that registers hold of wide rows, two lanes share one. KEYS keys and
