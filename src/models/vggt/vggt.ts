@@ -46,8 +46,8 @@ export interface VggtDescription {
 /** Patches of a rehearsed frame: 392 x 518 pixels. */
 const REHEARSED_ROWS = 28;
 const REHEARSED_COLUMNS = 37;
-/** What is rehearsed: one frame, and as many as fill a GPU, with some points to follow. */
-const REHEARSED_FRAMES = [1, 8];
+/** What is rehearsed: one frame, as many as fill a GPU, and as many as fill it in the track head, with some points to follow. */
+const REHEARSED_FRAMES = [1, 8, 32];
 const REHEARSED_POINTS = 8;
 
 /**
