@@ -31,7 +31,7 @@ const MATRIX_TILES = [
 /** K of a step of the register variant. */
 const REGISTER_STEP = 16;
 /** Products of a thread of it, down as across, where the result is large, and where it is small. */
-const LARGE_REGISTER_TILE = tunable('matmul/register large', [{ SIDE: 8 }, { SIDE: 4 }]);
+const LARGE_REGISTER_TILE = tunable('matmul/register', [{ SIDE: 8 }, { SIDE: 4 }]);
 const SMALL_REGISTER_TILE = { SIDE: 4 };
 /**
  * Rows of the weight that a workgroup of `matvec` reads side by side, an even count, its threads, and how many 16-byte pieces of 16-bit rows a thread may have
