@@ -33,6 +33,8 @@ const REGISTER_STEP = 16;
 /** Products of a thread of it, down as across, where the result is large, and where it is small. */
 const LARGE_REGISTER_TILE = tunable('matmul/register', [{ SIDE: 8 }, { SIDE: 4 }]);
 const SMALL_REGISTER_TILE = { SIDE: 4 };
+/** Workgroup memory of it for each of them: 16 rows of x and of w, five vec4 each. */
+const REGISTER_BYTES = 2 * 16 * 5 * 16;
 /**
  * Rows of the weight that a workgroup of `matvec` reads side by side, an even count, its threads, and how many 16-byte pieces of 16-bit rows a thread may have
  * in flight.
@@ -120,7 +122,9 @@ export function tile(
       const large = tileFor(device, LARGE_REGISTER_TILE);
       const count = cut(large.SIDE)[0] * cut(large.SIDE)[1];
       const isHalfFull = 2 * m * n >= count * (16 * large.SIDE) ** 2;
-      const constants = count >= REGISTER_WORKGROUPS && isHalfFull ? large : SMALL_REGISTER_TILE;
+      const isWorthIt = count >= REGISTER_WORKGROUPS && isHalfFull;
+      const fits = large.SIDE * REGISTER_BYTES <= device.limits.maxComputeWorkgroupStorageSize;
+      const constants = isWorthIt && fits ? large : SMALL_REGISTER_TILE;
       const workgroups = cut(constants.SIDE);
       const splits = whole ? 1 : chooseSplits(workgroups[0] * workgroups[1], [m, n, k], MOST_SPLITS.register);
       return { constants, workgroups, ...splitting(splits, k, REGISTER_STEP) };

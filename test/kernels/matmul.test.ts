@@ -1,5 +1,7 @@
 import { describe, expect, it, vi } from 'vitest';
 import { type Activation, linear, MATMUL_VARIANTS, matmulSupports, swiglu } from '../../src/kernels/matmul.ts';
+import { tile } from '../../src/kernels/matmul_tiles.ts';
+import type { Device } from '../../src/tensor/device.ts';
 import type { Feature } from '../../src/tensor/gpu.ts';
 import { relativeL2 } from '../compare.ts';
 import { useDevice } from '../device.ts';
@@ -204,6 +206,15 @@ it.each([
   expect(run.mock.calls[0]![0].constants).toMatchObject({ SIDE: 8 });
   run.mockRestore();
   expect(relativeL2(await readValues(out), linearReference(x, w, [m, n, k], { bias }))).toBeLessThan(2e-6);
+});
+
+it('takes small tiles in registers where large ones would be half empty, or would not fit', () => {
+  const little = Object.create(device(), { limits: { value: { maxComputeWorkgroupStorageSize: 16384 } } });
+  const side = (on: Device, shape: readonly [number, number, number]) => tile(on, 'register', shape).constants.SIDE;
+  expect(side(device(), [2048, 2048, 64])).toBe(8);
+  expect(side(device(), [1024, 1024, 64])).toBe(4); // 64 workgroups
+  expect(side(device(), [40, 32768, 64])).toBe(4);
+  expect(side(little, [2048, 2048, 64])).toBe(4);
 });
 
 it.each([
