@@ -42,7 +42,8 @@ describe.each(ATTENTION_VARIANTS)('attention %s', (variant) => {
       ['f16', 'f16', 'f16'],
       ...(variant === 'flash_matrix' ? ([['f16', 'f16', 'f32']] as const) : []),
     ] as const;
-    // Of flash_register even more seconds: there the combinations take turns.
+    // Of flash_register even more seconds: there the combinations take turns, and few queries are left to `decode`.
+    if (variant === 'flash_register' && queries === 1 && keys < 1000) return;
     const turn = cases.indexOf(shape) % dtypes.length;
     for (const [qDtype, kvDtype, dtype] of variant === 'flash_register' ? [dtypes[turn]!] : dtypes) {
       const q = quantise(random.normal(segments * queries * shape.heads * dim), qDtype);
