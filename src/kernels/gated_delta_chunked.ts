@@ -6,7 +6,7 @@ import type { DeltaShape, GateColumns } from './gated_delta.ts';
 const CHUNK = 64;
 /** Columns of a head's state that one workgroup carries from chunk to chunk. */
 const COLUMNS = 32;
-/** Chunks times heads of a segment: bounds the states and products that wait in memory between the steps to about 300 MB in the form on matrices. */
+/** Chunks times heads of a segment: bounds the states and products that wait in memory between the steps to about 300 MB, 200 in the form on matrices. */
 const SEGMENT = 2112;
 
 /** What both chunked forms work on. */

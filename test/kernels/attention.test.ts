@@ -32,7 +32,9 @@ const cases: Case[] = [
 ];
 
 describe.each(ATTENTION_VARIANTS)('attention %s', (variant) => {
-  it.each(cases)('agrees with the naive sum: %o', async (shape) => {
+  // What flash_register takes longest to compile for is left to `decode`.
+  const asked = cases.filter(({ queries, keys }) => variant !== 'flash_register' || queries > 1 || keys > 1000);
+  it.each(asked)('agrees with the naive sum: %o', async (shape) => {
     const { queries, keys, kvHeads, dim, segments, causal } = shape;
     const random = new Random(queries * 131 + keys);
     // Each combination compiles a shader of its own, which takes a software GPU seconds.
@@ -42,8 +44,7 @@ describe.each(ATTENTION_VARIANTS)('attention %s', (variant) => {
       ['f16', 'f16', 'f16'],
       ...(variant === 'flash_matrix' ? ([['f16', 'f16', 'f32']] as const) : []),
     ] as const;
-    // Of flash_register even more seconds: there the combinations take turns, and few queries are left to `decode`.
-    if (variant === 'flash_register' && queries === 1 && keys < 1000) return;
+    // Of flash_register even more seconds: there the combinations take turns.
     const turn = cases.indexOf(shape) % dtypes.length;
     for (const [qDtype, kvDtype, dtype] of variant === 'flash_register' ? [dtypes[turn]!] : dtypes) {
       const q = quantise(random.normal(segments * queries * shape.heads * dim), qDtype);

@@ -1,4 +1,4 @@
-// What both forms of head_norm_rope share: where vectors lie, and whose turn it is.
+// What both forms of head_norm_rope share: where vectors lie, and which one a group of lanes takes.
 //
 // input         f32 or f16 (IN_DTYPE), element (t, h, d) at in_offset + t * in_token_stride + h * in_head_stride + d
 // weight, bias  [dim] f32; anything may be bound where the variant does not read them, and for the table
