@@ -67,19 +67,21 @@ function matrixKernel(device: Device, dim: number): { kernel: string; constants:
     };
   };
   const tiles = dim <= NARROW_HEAD ? MATRIX_TILES : WIDE_MATRIX_TILES;
-  const cuts = [tileFor(device, tiles), ...tiles.candidates].map(cut);
-  return cuts.find(({ bytes }) => bytes <= device.limits.maxComputeWorkgroupStorageSize) ?? cuts[0]!;
+  const chosen = cut(tileFor(device, tiles));
+  const fits = ({ bytes }: { bytes: number }) => bytes <= device.limits.maxComputeWorkgroupStorageSize;
+  return fits(chosen) ? chosen : (tiles.candidates.map(cut).find(fits) ?? chosen);
+}
+
+function isInWhole(whole: number, { dim, offset, tokenStride, headStride }: Heads): boolean {
+  return dim % whole === 0 && offset % whole === 0 && tokenStride % whole === 0 && headStride % whole === 0;
 }
 
 /** Whether a variant can do this. */
 export function attentionSupports(variant: AttentionVariant, q: Heads, k: Heads, v: Heads): boolean {
   if (variant === 'naive' || variant === 'flash') return true;
-  const areMultiplesOf = (whole: number) =>
-    [q, k, v].every(({ dim, offset, tokenStride, headStride }) =>
-      [dim, offset, tokenStride, headStride].every((n) => n % whole === 0),
-    );
-  if (variant === 'flash_register') return areMultiplesOf(4) && q.dim <= 256;
-  const isAligned = areMultiplesOf(8);
+  const whole = variant === 'flash_register' ? 4 : 8;
+  const isAligned = isInWhole(whole, q) && isInWhole(whole, k) && isInWhole(whole, v);
+  if (variant === 'flash_register') return isAligned && q.dim <= 256;
   if (variant === 'decode') return isAligned && q.tokens === 1;
   const isHalf = [q, k, v].every(({ tensor }) => tensor.dtype === 'f16');
   return isAligned && isHalf && q.dim <= 256 && q.tensor.device.multipliesMatrices;
@@ -127,25 +129,27 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
   }
   const queryTokens = q.tokens / segments;
   const keyTokens = k.tokens / segments;
-  const described = `attention: q ${q.tokens}x${q.heads}x${q.dim}, k ${k.tokens}x${k.heads}x${k.dim}, v ${v.tokens}x${v.heads}x${v.dim}`;
+  const described = () =>
+    `attention: q ${q.tokens}x${q.heads}x${q.dim}, k ${k.tokens}x${k.heads}x${k.dim}, v ${v.tokens}x${v.heads}x${v.dim}`;
   if (k.dim !== q.dim || v.dim !== q.dim || k.heads !== v.heads || k.tokens !== v.tokens || q.heads % k.heads !== 0) {
-    throw new KernelError(`${described} do not fit`);
+    throw new KernelError(`${described()} do not fit`);
   }
-  if (q.dim % 2 !== 0 || q.dim > 512) throw new KernelError(`${described}: the head size must be even and at most 512`);
+  if (q.dim % 2 !== 0 || q.dim > 512)
+    throw new KernelError(`${described()}: the head size must be even and at most 512`);
   if (!Number.isInteger(queryTokens) || !Number.isInteger(keyTokens))
-    throw new KernelError(`${described} in ${segments} segments`);
+    throw new KernelError(`${described()} in ${segments} segments`);
   if (causal && keyTokens < queryTokens)
-    throw new KernelError(`${described}: causal attention needs a key for every query`);
+    throw new KernelError(`${described()}: causal attention needs a key for every query`);
   const qDtype = q.tensor.dtype;
   const kvDtype = k.tensor.dtype;
   if (!(qDtype in DTYPE_CODE) || !(kvDtype in DTYPE_CODE) || v.tensor.dtype !== kvDtype) {
-    throw new KernelError(`${described} of dtypes ${qDtype}, ${kvDtype}, ${v.tensor.dtype}`);
+    throw new KernelError(`${described()} of dtypes ${qDtype}, ${kvDtype}, ${v.tensor.dtype}`);
   }
 
-  if (!attentionSupports(variant, q, k, v)) throw new KernelError(`${described}: variant ${variant} cannot do this`);
+  if (!attentionSupports(variant, q, k, v)) throw new KernelError(`${described()}: variant ${variant} cannot do this`);
   for (const { tensor, offset, tokenStride, headStride } of [k, v]) {
-    if (tensor.dtype !== 'f32' && [offset, tokenStride, headStride].some((n) => n % 2 !== 0)) {
-      throw new KernelError(`${described}: 16-bit keys and values need even offsets and strides`);
+    if (tensor.dtype !== 'f32' && (offset % 2 !== 0 || tokenStride % 2 !== 0 || headStride % 2 !== 0)) {
+      throw new KernelError(`${described()}: 16-bit keys and values need even offsets and strides`);
     }
   }
 

@@ -28,23 +28,13 @@ export interface HeadsView {
 /** A strided view of per-head vectors inside `tensor`. @throws KernelError when an element would lie outside the tensor */
 export function heads(tensor: Tensor, view: HeadsView): Heads {
   const { headStride = view.dim, offset = 0 } = view;
-  const described = `heads ${view.tokens} x ${view.heads} x ${view.dim} at offset ${offset}, strides ${view.tokenStride} and ${headStride}`;
-  if (
-    ![view.tokens, view.heads, view.dim, view.tokenStride, headStride, offset].every(
-      (n) => Number.isInteger(n) && n >= 0,
-    )
-  ) {
-    throw new KernelError(`${described}: not all are whole numbers`);
+  const described = () =>
+    `heads ${view.tokens} x ${view.heads} x ${view.dim} at offset ${offset}, strides ${view.tokenStride} and ${headStride}`;
+  const { tokens, heads, dim, tokenStride } = view;
+  for (const n of [tokens, heads, dim, tokenStride, headStride, offset]) {
+    if (!Number.isInteger(n) || n < 0) throw new KernelError(`${described()}: not all are whole numbers`);
   }
-  const last = offset + (view.tokens - 1) * view.tokenStride + (view.heads - 1) * headStride + view.dim - 1;
-  if (last >= tensor.size) throw new KernelError(`${described} reach element ${last} of a tensor [${tensor.shape}]`);
-  return {
-    tensor,
-    tokens: view.tokens,
-    heads: view.heads,
-    dim: view.dim,
-    tokenStride: view.tokenStride,
-    headStride,
-    offset,
-  };
+  const last = offset + (tokens - 1) * tokenStride + (heads - 1) * headStride + dim - 1;
+  if (last >= tensor.size) throw new KernelError(`${described()} reach element ${last} of a tensor [${tensor.shape}]`);
+  return { tensor, tokens, heads, dim, tokenStride, headStride, offset };
 }

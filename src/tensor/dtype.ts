@@ -12,5 +12,7 @@ export const DTYPE_CODE: Record<'f32' | 'f16' | 'bf16', number> = { f32: 0, f16:
 
 /** Number of elements of a shape. */
 export function elementCount(shape: readonly number[]): number {
-  return shape.reduce((product, size) => product * size, 1);
+  let count = 1;
+  for (const size of shape) count *= size;
+  return count;
 }

@@ -5,7 +5,7 @@ export interface Storage {
   readonly byteLength: number;
 }
 
-/** Pooled buffers that nobody holds, by size. */
+/** Pooled buffers that nobody holds, by size, the oldest last: taken first, it makes the same work find the same buffers, and its bind groups, again. */
 export type FreeStorages = Map<number, Storage[]>;
 
 const USAGE = 0x4 | 0x8 | 0x80; // COPY_SRC | COPY_DST | STORAGE
@@ -99,8 +99,13 @@ export class Memory {
     if (storage.buffer === IMAGINARY) return;
     this.#letGo(storage);
     const list = this.#free.get(storage.byteLength);
-    if (list === undefined) this.#free.set(storage.byteLength, [storage]);
-    else list.push(storage);
+    if (list === undefined) {
+      this.#free.set(storage.byteLength, [storage]);
+      return;
+    }
+    let at = list.length;
+    while (at > 0 && list[at - 1]!.id < storage.id) at -= 1;
+    list.splice(at, 0, storage);
   }
 
   /** While `body` runs nothing is allocated: storages have sizes, and no buffer behind them. */

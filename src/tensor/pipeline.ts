@@ -8,6 +8,8 @@ export interface Pipeline {
   readonly shader: Shader;
   readonly pipeline: GPUComputePipeline;
   readonly bindings: GPUBindGroupLayout;
+  /** Where `packParams` puts what it packs. */
+  readonly words: Uint32Array<ArrayBuffer>;
 }
 
 /** A dispatch's parameters by the names of the shader's `struct Params`. */
@@ -112,27 +114,36 @@ export class PipelineCache {
       immediateSize,
     } as GPUPipelineLayoutDescriptor);
     const descriptor = { label, layout, compute: { module, entryPoint: 'main' } };
-    return { descriptor, rest: { label, shader, bindings } };
+    const words = new Uint32Array(shader.params.length);
+    return { descriptor, rest: { label, shader, bindings, words } };
   }
 }
 
-/** Packs parameters into the bytes of the shader's struct; a missing or unknown name is an error. */
-export function packParams(pipeline: Pipeline, params: Params): ArrayBuffer {
-  const fields = pipeline.shader.params;
+/** One number as the words that hold it. */
+const word = new Uint32Array(1);
+const asFloat = new Float32Array(word.buffer);
+const asSigned = new Int32Array(word.buffer);
+
+/**
+ * Packs parameters into the words of the shader's struct; a missing or unknown name is an error. The words are the pipeline's own, overwritten by the next
+ * call: most dispatches are encoded at once.
+ */
+export function packParams({ label, shader, words }: Pipeline, params: Params): ArrayBuffer {
+  const fields = shader.params;
   if (Object.keys(params).length !== fields.length) {
     throw new KernelError(
-      `${pipeline.label} takes parameters ${fields.map((f) => f.name).join(', ')}; got ${Object.keys(params).join(', ')}`,
+      `${label} takes parameters ${fields.map((f) => f.name).join(', ')}; got ${Object.keys(params).join(', ')}`,
     );
   }
-  const packed = new ArrayBuffer(fields.length * 4);
-  const view = new DataView(packed);
-  fields.forEach(({ name, type }, index) => {
+  for (let i = 0; i < fields.length; i++) {
+    const { name, type } = fields[i]!;
     const value = params[name];
     if (value === undefined || !Number.isFinite(value))
-      throw new KernelError(`${pipeline.label}: parameter ${name} is ${value}`);
-    if (type === 'f32') view.setFloat32(index * 4, value, true);
-    else if (type === 'i32') view.setInt32(index * 4, value, true);
-    else view.setUint32(index * 4, value, true);
-  });
-  return packed;
+      throw new KernelError(`${label}: parameter ${name} is ${value}`);
+    if (type === 'f32') asFloat[0] = value;
+    else if (type === 'i32') asSigned[0] = value;
+    else word[0] = value;
+    words[i] = word[0]!;
+  }
+  return words.buffer;
 }

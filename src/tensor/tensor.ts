@@ -5,6 +5,11 @@ import type { Storage } from './memory.ts';
 
 /** A shape, a dtype and a range of a GPU buffer; contiguous, row-major. */
 export class Tensor {
+  /** Number of elements. */
+  readonly size: number;
+  /** Bytes of the elements. */
+  readonly byteLength: number;
+
   constructor(
     readonly device: Device,
     readonly storage: Storage,
@@ -12,16 +17,9 @@ export class Tensor {
     readonly dtype: Dtype,
     /** First byte within the storage. */
     readonly offset = 0,
-  ) {}
-
-  /** Number of elements. */
-  get size(): number {
-    return elementCount(this.shape);
-  }
-
-  /** Bytes of the elements. */
-  get byteLength(): number {
-    return this.size * DTYPE_BYTES[this.dtype];
+  ) {
+    this.size = elementCount(shape);
+    this.byteLength = this.size * DTYPE_BYTES[dtype];
   }
 
   /** Size of a dimension; negative counts from the end. */
