@@ -4,7 +4,7 @@
 // y: f32 [T, 2*KEY_HEADS*DK + VALUE_HEADS*DV], columns q | k | v (only q and k are read here). projection: f32 [T, params.stride] with b and a at
 // columns params.b and params.a. A_log, dt_bias: f32 [VALUE_HEADS]. qk: f32 [T, 2*KEY_HEADS, DK]. gates: f32 [T, VALUE_HEADS, 2]: g, beta.
 // One workgroup: one token.
-#include "common/activation.wgsl"
+#include "common/sigmoid.wgsl"
 #include "common/grid.wgsl"
 
 const KEY_HEADS: u32 = 16u;

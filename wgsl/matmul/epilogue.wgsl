@@ -50,7 +50,7 @@ fn complete(product: f32, bias_value: f32, gamma_value: f32, residual_value: f32
   if HAS_BIAS {
     value += bias_value;
   }
-  value = activate(value, ACTIVATION);
+  value = activate(value, ACTIVATION, OUT_F16);
   if HAS_GAMMA {
     value *= gamma_value;
   }

@@ -167,7 +167,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     var first = factor * total_of(row * SLOTS + 2u * pair);
     var second = factor * total_of(row * SLOTS + 2u * pair + 1u);
     if GATED {
-      store_gated(row, slot0 / 2u + pair, params.scale * activate(first, ACTIVATION_SILU) * second);
+      store_gated(row, slot0 / 2u + pair, params.scale * silu(first) * second);
     } else {
 #repeat once CONV
       let column = params.column0 + slot0 + 2u * pair;
