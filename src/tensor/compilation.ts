@@ -21,7 +21,7 @@ export interface Help {
   readonly patience?: number;
 }
 
-const PATIENCE_MS = 400;
+const PATIENCE_MS = 200;
 /** Pipelines that Dawn compiles at a time for one device. */
 const AT_A_TIME = 2;
 
@@ -29,40 +29,61 @@ const AT_A_TIME = 2;
  * Compiles kernels in the background, each once, for `pipelines` to have.
  *
  * Dawn compiles two at a time for one device, which is enough where the driver finds them in its cache. Where it does not, as on a model's first start, further
- * devices on the same adapter bring two threads each; what they compiled, the driver then knows. They begin with the longest kernels, the device itself with the
- * shortest. @throws KernelError when a kernel does not compile
+ * devices on the same adapter bring two threads each. All take from one queue, the helpers its longest kernels and the device itself the shortest; what a helper
+ * has compiled, the driver then knows, and the device asks for it too. @throws KernelError when a kernel does not compile
  */
 export async function compileAll(pipelines: PipelineCache, wanted: readonly Wanted[], help: Help): Promise<void> {
-  const [longest, ...others] = wanted.toSorted((a, b) => pipelines.lengthOf(...b) - pipelines.lengthOf(...a));
+  const [longest, ...queue] = wanted.toSorted((a, b) => pipelines.lengthOf(...b) - pipelines.lengthOf(...a));
   if (longest === undefined) return;
-  const done = new Set<Wanted>();
-  const request = async (one: Wanted) => {
-    await pipelines.request(...one);
-    done.add(one);
-  };
-  const first = request(longest);
+  const first = pipelines.request(...longest);
   const patience = new AbortController();
   const slow = wait(help.patience ?? PATIENCE_MS, true, { signal: patience.signal }).catch(() => false);
   // Nothing else is asked for meanwhile: handing over a shader takes this thread some time, in which it would not notice.
   const isSlow = await Promise.race([first.then(() => false), slow]).finally(() => patience.abort());
-  const all = Promise.all([first, ...others.toReversed().map(request)]);
-  if (isSlow && help.count > 0) void assist(others, done, help);
-  await all;
+  if (!isSlow || help.count === 0) {
+    await Promise.all([first, ...queue.toReversed().map((one) => pipelines.request(...one))]);
+    return;
+  }
+  const own = inTurn(async () => {
+    const shortest = queue.pop();
+    if (shortest !== undefined) await pipelines.request(...shortest);
+    return shortest !== undefined;
+  });
+  await Promise.all([first, own, assist(pipelines, queue, help)]);
 }
 
-/** Has further devices compile what is not done yet. What goes wrong there the device itself will meet. */
-async function assist(wanted: readonly Wanted[], done: ReadonlySet<Wanted>, { open, count }: Help): Promise<void> {
-  let next = 0;
-  const one = async (): Promise<void> => {
-    const helper = await open();
-    const work = async (): Promise<void> => {
-      while (next < wanted.length) {
-        const kernel = wanted[next++]!;
-        if (!done.has(kernel)) await helper.pipelines.request(...kernel);
-      }
-    };
-    await Promise.allSettled(Array.from({ length: AT_A_TIME }, work));
+/** `AT_A_TIME` loops that go on while their step says so. */
+async function inTurn(step: () => Promise<boolean>): Promise<void> {
+  const loop = async () => {
+    while (await step());
+  };
+  await Promise.all(Array.from({ length: AT_A_TIME }, loop));
+}
+
+/**
+ * Has further devices compile what is in the queue, each as soon as it is open: opening one holds up this thread. What goes wrong with them is left to the device
+ * itself.
+ */
+async function assist(pipelines: PipelineCache, queue: Wanted[], { open, count }: Help): Promise<void> {
+  const asked: Promise<void>[] = [];
+  const work = async (helper: Helper): Promise<void> => {
+    await inTurn(async () => {
+      const longest = queue.shift();
+      if (longest === undefined) return false;
+      await helper.pipelines.request(...longest).catch(() => undefined);
+      const request = pipelines.request(...longest);
+      request.catch(() => undefined); // reported when all are waited for
+      asked.push(request);
+      return true;
+    });
     helper.close();
   };
-  await Promise.allSettled(Array.from({ length: count }, one));
+  const working: Promise<void>[] = [];
+  while (working.length < count && queue.length > 0) {
+    const helper = await open().catch(() => undefined);
+    if (helper === undefined) break;
+    working.push(work(helper));
+  }
+  await Promise.all(working);
+  await Promise.all(asked);
 }

@@ -343,7 +343,8 @@ export class Device {
 
   /** A further device like this one, to compile on. */
   async #another(): Promise<Helper> {
-    const device = await Device.open(this.opened.options);
+    const { options, instance } = this.opened;
+    const device = new Device(await openGpu(options, instance));
     return { pipelines: device.pipelines, close: () => device.destroy() };
   }
 

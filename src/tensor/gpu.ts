@@ -75,13 +75,9 @@ function featuresToDisable(): Feature[] {
   return listed as Feature[];
 }
 
-/**
- * Opens the first adapter, or the wanted one, with every limit it offers and every optional feature the engine can use.
- * @throws DeviceError when there is no adapter, or one that lacks a needed limit.
- */
-export async function openGpu(options: GpuOptions = {}): Promise<OpenedGpu> {
+/** Dawn, with what these options say about it. */
+async function createInstance(options: GpuOptions): Promise<GPU> {
   const checked = options.checked ?? process.env.SPATIALSTACK_CHECKED === '1';
-  const disabled = new Set(options.disable ?? featuresToDisable());
   const enable = ['allow_unsafe_apis', 'vulkan_enable_f16_on_nvidia'];
   const disable = ['timestamp_quantization'];
   if (!checked) {
@@ -94,11 +90,21 @@ export async function openGpu(options: GpuOptions = {}): Promise<OpenedGpu> {
     disable.push('lazy_clear_resource_on_first_use');
   }
   Object.assign(globalThis, globals);
-  const gpu = create([
+  return create([
     `enable-dawn-features=${enable.join(',')}`,
     `disable-dawn-features=${disable.join(',')}`,
     ...(options.adapter === undefined ? [] : [await adapterFlag(options.adapter)]),
   ]);
+}
+
+/**
+ * Opens the first adapter, or the wanted one, with every limit it offers and every optional feature the engine can use.
+ * @param instance of Dawn, made with these options, where there is one already
+ * @throws DeviceError when there is no adapter, or one that lacks a needed limit.
+ */
+export async function openGpu(options: GpuOptions = {}, instance?: GPU): Promise<OpenedGpu> {
+  const disabled = new Set(options.disable ?? featuresToDisable());
+  const gpu = instance ?? (await createInstance(options));
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
   if (adapter === null) {
     throw new DeviceError(

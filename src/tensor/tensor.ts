@@ -7,8 +7,6 @@ import type { Storage } from './memory.ts';
 export class Tensor {
   /** Number of elements. */
   readonly size: number;
-  /** Bytes of the elements. */
-  readonly byteLength: number;
 
   constructor(
     readonly device: Device,
@@ -19,7 +17,11 @@ export class Tensor {
     readonly offset = 0,
   ) {
     this.size = elementCount(shape);
-    this.byteLength = this.size * DTYPE_BYTES[dtype];
+  }
+
+  /** Bytes of the elements. */
+  get byteLength(): number {
+    return this.size * DTYPE_BYTES[this.dtype];
   }
 
   /** Size of a dimension; negative counts from the end. */
