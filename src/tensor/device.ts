@@ -42,10 +42,10 @@ const MAX_WORKGROUPS = 65535;
 const WRITE_BYTES = 1024 * 1024;
 
 /**
- * Devices that may help to compile: two threads each, and as many are left to the device itself, to loading and to the system. Under Linux only: whether drivers
+ * Devices that may help to compile, two threads each: not more than have the long kernels of a model in work at the same time. Under Linux only: whether drivers
  * elsewhere hand what one device compiled to another is untried.
  */
-const HELPERS = process.platform === 'linux' ? Math.max(0, Math.min(7, Math.floor(availableParallelism() / 2) - 1)) : 0;
+const HELPERS = process.platform === 'linux' ? Math.min(8, Math.floor(availableParallelism() / 2)) : 0;
 
 /** An opened GPU: memory, pipelines and the command stream behind every tensor. */
 export class Device {
@@ -117,15 +117,20 @@ export class Device {
     return new Tensor(this, this.memory.create(elementCount(shape) * DTYPE_BYTES[dtype]), shape, dtype);
   }
 
-  /** Copies host data into a new tensor (`persistent`: one that no scope frees). */
-  upload(data: HostArray, shape: readonly number[], dtype: Dtype, persistent = false): Tensor {
+  /**
+   * Copies host data into a new tensor (`persistent`: one that no scope frees). What takes time to work out, or depends on weights, is given as a function: a
+   * rehearsal does not call it.
+   */
+  upload(data: HostArray | (() => HostArray), shape: readonly number[], dtype: Dtype, persistent = false): Tensor {
     const tensor = persistent ? this.persistent(shape, dtype) : this.tensor(shape, dtype);
-    if (data.byteLength !== tensor.byteLength) {
+    if (this.#rehearsed !== undefined) return tensor;
+    const values = typeof data === 'function' ? data() : data;
+    if (values.byteLength !== tensor.byteLength) {
       throw new KernelError(
-        `${data.byteLength} bytes were given for a tensor [${shape}] ${dtype} of ${tensor.byteLength} bytes`,
+        `${values.byteLength} bytes were given for a tensor [${shape}] ${dtype} of ${tensor.byteLength} bytes`,
       );
     }
-    this.write(tensor, data);
+    this.write(tensor, values);
     return tensor;
   }
 

@@ -7,6 +7,7 @@ import { readReferenceInput } from '../../src/models/qwen3_5/replay.ts';
 import { readReferenceImages } from '../../src/models/vggt/replay.ts';
 import { VGGT } from '../../src/models/vggt/vggt.ts';
 import type { Constants } from '../../src/tensor/shader.ts';
+import { relativeL2 } from '../compare.ts';
 import { useDevice } from '../device.ts';
 
 const device = useDevice();
@@ -42,6 +43,38 @@ function used(): Set<string> {
   });
   return all;
 }
+
+describe('a rehearsal while weights load', () => {
+  it('leaves nothing behind of weights that had not arrived', async () => {
+    const path = 'test/fixtures/vggt-tiny';
+    // The size that is rehearsed.
+    const [height, width] = [392, 518];
+    const images = {
+      data: new Uint8Array(3 * height * width).map((_, i) => (i * 7919) % 251),
+      frames: 1,
+      height,
+      width,
+    };
+    const patchTokens = async (vggt: VGGT) => {
+      const tokens = vggt.aggregator.patchEmbed.forward(images);
+      const values = await device().readFloat32(tokens);
+      device().dispose(tokens);
+      vggt.close();
+      return values;
+    };
+    const options = { dtype: 'bfloat16', heads: [] } as const;
+    const expected = await patchTokens(await VGGT.load(device(), path, options));
+
+    const request = vi.spyOn(device().pipelines, 'request').mockResolvedValue();
+    const { isSoftware } = device().opened;
+    Object.assign(device().opened, { isSoftware: false });
+    const loaded = await VGGT.load(device(), path, options).finally(() =>
+      Object.assign(device().opened, { isSoftware }),
+    );
+    expect(request).toHaveBeenCalled();
+    expect(relativeL2(await patchTokens(loaded), expected)).toBe(0);
+  });
+});
 
 describe('a rehearsal asks for every kernel', () => {
   it.each([

@@ -118,7 +118,7 @@ export class Aggregator {
     const patchTokens = this.patchEmbed.forward(images);
     observe?.('patch_embed', patchTokens);
     const patches = patchTokens.dim(1);
-    const special = device.upload(this.#specialTokens(frames), [frames * specials, dim], 'f32');
+    const special = device.upload(() => this.#specialTokens(frames), [frames * specials, dim], 'f32');
     const perFrame = specials + patches;
     const target = { tensor: device.tensor([frames * perFrame, dim]), perFrame };
     copyTokens({ tensor: special, perFrame: specials, first: 0 }, { ...target, first: 0 }, frames, specials);
@@ -146,7 +146,7 @@ export class Aggregator {
     const [rows, columns] = [height / patch_size, width / patch_size];
     const headDim = embed_dim / num_heads;
     const specialTokens = this.patchStart;
-    const values = ropeTable({ specialTokens, rows, columns, headDim, base: rope_freq });
+    const values = () => ropeTable({ specialTokens, rows, columns, headDim, base: rope_freq });
     const perFrame = specialTokens + rows * columns;
     const one = this.#device.upload(values, [perFrame, headDim], 'f32');
     const table = this.#device.tensor([frames * perFrame, headDim]);

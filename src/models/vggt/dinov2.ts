@@ -142,7 +142,7 @@ export class DinoVisionTransformer {
     special.set(this.registerTokens, dim);
     return {
       special: device.upload(special, [specials, dim], 'f32'),
-      positions: device.upload(this.positions.grid(rows, columns), [rows * columns, dim], 'f32'),
+      positions: device.upload(() => this.positions.grid(rows, columns), [rows * columns, dim], 'f32'),
     };
   }
 

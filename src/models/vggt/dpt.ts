@@ -183,7 +183,7 @@ export class Dpt {
     { rows, columns }: PatchGrid,
   ): { positions?: Tensor } {
     if (!this.config.hasPositions) return {};
-    const values = uvPositions(height, width, channels, columns / rows);
+    const values = () => uvPositions(height, width, channels, columns / rows);
     return { positions: this.#device.upload(values, [width + height, channels / 2], 'f32') };
   }
 
