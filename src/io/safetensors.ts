@@ -1,4 +1,6 @@
+import { read } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
+import { promisify } from 'node:util';
 import { InputError } from './errors.ts';
 import { toFloat32, toInt32 } from './safetensors_convert.ts';
 import {
@@ -17,6 +19,9 @@ export { SAFETENSORS_BYTES, type SafetensorsDtype, type TensorEntry, toFloat32 }
 
 /** One read of a converted tensor. A multiple of every element size. */
 const CHUNK_BYTES = 4 << 20;
+
+/** `FileHandle.read` has V8 collect garbage twice a call where the target is memory mapped from the GPU: two thirds of the time that loading takes. This does not. */
+const readAt = promisify(read);
 
 /** The operating system reads at most 2^31 - 1 bytes at once. */
 const MAX_READ_BYTES = 1 << 30;
@@ -194,7 +199,7 @@ async function readHeader(handle: FileHandle, size: number, file: string): Promi
 async function readFully(handle: FileHandle, target: Uint8Array, position: number, file: string): Promise<void> {
   for (let done = 0; done < target.length; ) {
     const length = Math.min(target.length - done, MAX_READ_BYTES);
-    const { bytesRead } = await handle.read(target, done, length, position + done);
+    const { bytesRead } = await readAt(handle.fd, target, done, length, position + done);
     if (bytesRead === 0) {
       throw new InputError(
         `${file}: expected ${target.length} bytes at ${position}, found ${done} (the file was cut off after it was opened).`,

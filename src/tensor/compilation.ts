@@ -21,7 +21,7 @@ export interface Help {
   readonly patience?: number;
 }
 
-const PATIENCE_MS = 200;
+const PATIENCE_MS = 100;
 /** Pipelines that Dawn compiles at a time for one device. */
 const AT_A_TIME = 2;
 

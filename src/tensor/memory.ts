@@ -3,6 +3,7 @@ export interface Storage {
   readonly id: number;
   readonly buffer: GPUBuffer;
   readonly byteLength: number;
+  destroy(): void;
 }
 
 /** Pooled buffers that nobody holds, by size, the oldest last: taken first, it makes the same work find the same buffers, and its bind groups, again. */
@@ -10,8 +11,31 @@ export type FreeStorages = Map<number, Storage[]>;
 
 const USAGE = 0x4 | 0x8 | 0x80; // COPY_SRC | COPY_DST | STORAGE
 
-/** Stands for the buffer of a storage that is only talked about (`Memory.imagine`). */
-const IMAGINARY = {} as GPUBuffer;
+/** The id of storages that are only talked about (`Memory.imagine`). */
+const IMAGINARY = -1;
+
+/**
+ * A buffer that is created when it is first used. A model declares hundreds of weights before it knows which kernels it needs, and each buffer takes a driver
+ * some 0.3 ms: so the kernels begin to compile before there are buffers, and these come while files are read.
+ */
+class LateStorage implements Storage {
+  #buffer: GPUBuffer | undefined;
+
+  constructor(
+    readonly id: number,
+    readonly byteLength: number,
+    readonly create: (byteLength: number) => GPUBuffer,
+  ) {}
+
+  get buffer(): GPUBuffer {
+    this.#buffer ??= this.create(this.byteLength);
+    return this.#buffer;
+  }
+
+  destroy(): void {
+    this.#buffer?.destroy();
+  }
+}
 
 /**
  * A pooled buffer of up to so many times the size asked for is taken where none of that size is free: phases of a model differ in sizes, and each would keep
@@ -49,12 +73,14 @@ export class Memory {
   /** A pooled buffer of at least `bytes`; its contents are whatever was there. */
   acquire(bytes: number): Storage {
     const size = sizeClass(bytes);
-    return this.#hold((this.#imagines ? undefined : this.#reuse(size)) ?? this.#make(size), bytes);
+    if (this.#imagines) return imaginary(size);
+    return this.#hold(this.#reuse(size) ?? this.#make(size), bytes);
   }
 
-  /** A buffer of its own (weights), a multiple of 16 bytes long. */
+  /** A buffer of its own (weights), a multiple of 16 bytes long, that is created when it is first used. */
   create(bytes: number): Storage {
-    return this.#hold(this.#make(Math.max(16, Math.ceil(bytes / 16) * 16)), bytes);
+    const size = Math.max(16, Math.ceil(bytes / 16) * 16);
+    return this.#imagines ? imaginary(size) : this.#hold(this.#make(size), bytes);
   }
 
   #reuse(size: number): Storage | undefined {
@@ -67,16 +93,15 @@ export class Memory {
     return undefined;
   }
 
-  #make(byteLength: number): Storage {
-    if (this.#imagines) return { id: this.#nextId++, buffer: IMAGINARY, byteLength };
-    const buffer = this.gpu.createBuffer({ size: byteLength, usage: USAGE, label: `storage of ${byteLength} bytes` });
+  #make(byteLength: number): LateStorage {
     this.allocated += byteLength;
     this.peak = Math.max(this.peak, this.allocated);
-    return { id: this.#nextId++, buffer, byteLength };
+    return new LateStorage(this.#nextId++, byteLength, (size) =>
+      this.gpu.createBuffer({ size, usage: USAGE, label: `storage of ${size} bytes` }),
+    );
   }
 
   #hold(storage: Storage, bytes: number): Storage {
-    if (storage.buffer === IMAGINARY) return storage;
     this.#asked.set(storage, bytes);
     this.held += bytes;
     this.heldPeak = Math.max(this.heldPeak, this.held);
@@ -96,7 +121,7 @@ export class Memory {
 
   /** Gives a pooled buffer back for the next `acquire`. */
   release(storage: Storage): void {
-    if (storage.buffer === IMAGINARY) return;
+    if (storage.id === IMAGINARY) return;
     this.#letGo(storage);
     const list = this.#free.get(storage.byteLength);
     if (list === undefined) {
@@ -141,10 +166,10 @@ export class Memory {
 
   /** Destroys one buffer. Commands that use it must have been submitted. */
   destroy(storage: Storage): void {
-    if (storage.buffer === IMAGINARY) return;
+    if (storage.id === IMAGINARY) return;
     this.#letGo(storage);
     this.allocated -= storage.byteLength;
-    storage.buffer.destroy();
+    storage.destroy();
   }
 
   /** Destroys the pooled buffers that nobody holds, between phases whose sizes differ. */
@@ -152,4 +177,9 @@ export class Memory {
     for (const list of this.#free.values()) for (const storage of list) this.destroy(storage);
     this.#free.clear();
   }
+}
+
+/** A storage without a buffer. */
+function imaginary(byteLength: number): Storage {
+  return { id: IMAGINARY, byteLength, buffer: {} as GPUBuffer, destroy: () => undefined };
 }
