@@ -21,7 +21,7 @@ export interface Help {
   readonly patience?: number;
 }
 
-const PATIENCE_MS = 100;
+const PATIENCE_MS = 150;
 /** Pipelines that Dawn compiles at a time for one device. */
 const AT_A_TIME = 2;
 
@@ -49,7 +49,10 @@ export async function compileAll(pipelines: PipelineCache, wanted: readonly Want
     if (shortest !== undefined) await pipelines.request(...shortest);
     return shortest !== undefined;
   });
-  await Promise.all([first, own, assist(pipelines, queue, help)]);
+  // The longest kernel done while devices are still being opened: the driver knew it after all, and only this thread was busy.
+  const known = new AbortController();
+  const noticed = first.then(() => known.abort());
+  await Promise.all([noticed, own, assist(pipelines, queue, help, known.signal)]);
 }
 
 /** `AT_A_TIME` loops that go on while their step says so. */
@@ -61,10 +64,15 @@ async function inTurn(step: () => Promise<boolean>): Promise<void> {
 }
 
 /**
- * Has further devices compile what is in the queue, each as soon as it is open: opening one holds up this thread. What goes wrong with them is left to the device
- * itself.
+ * Has further devices compile what is in the queue, each as soon as it is open: opening one holds up this thread for a tenth of a second. No more are opened once
+ * `enough`. What goes wrong with them is left to the device itself.
  */
-async function assist(pipelines: PipelineCache, queue: Wanted[], { open, count }: Help): Promise<void> {
+async function assist(
+  pipelines: PipelineCache,
+  queue: Wanted[],
+  { open, count }: Help,
+  enough: AbortSignal,
+): Promise<void> {
   const asked: Promise<void>[] = [];
   const work = async (helper: Helper): Promise<void> => {
     await inTurn(async () => {
@@ -79,7 +87,7 @@ async function assist(pipelines: PipelineCache, queue: Wanted[], { open, count }
     helper.close();
   };
   const working: Promise<void>[] = [];
-  while (working.length < count && queue.length > 0) {
+  while (working.length < count && queue.length > 0 && !enough.aborted) {
     const helper = await open().catch(() => undefined);
     if (helper === undefined) break;
     working.push(work(helper));

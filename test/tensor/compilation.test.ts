@@ -2,6 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
 import { compileAll, type Help, type Wanted } from '../../src/tensor/compilation.ts';
 import { Device } from '../../src/tensor/device.ts';
+import type { PipelineCache } from '../../src/tensor/pipeline.ts';
 import { useDevice } from '../device.ts';
 
 const WANTED: readonly Wanted[] = [
@@ -68,6 +69,26 @@ describe('compileAll', () => {
     expect(request.mock.calls.map(([path]) => path)).toEqual([byLength[0], byLength[4], byLength[3], ...asked]);
     finish();
     await compiled;
+    request.mockRestore();
+  });
+
+  it('opens no more devices once the longest kernel is there after all', async () => {
+    const { pipelines } = device();
+    let known = () => {};
+    const [late, held] = [new Promise<void>((resolve) => (known = resolve)), new Promise<void>(() => {})];
+    const request = vi
+      .spyOn(pipelines, 'request')
+      .mockImplementationOnce(() => late)
+      .mockImplementation(() => held);
+    const open = vi.fn(async () => {
+      known();
+      await wait(1);
+      return { pipelines: { request: () => held } as unknown as PipelineCache, close: () => {} };
+    });
+    const many = Array.from({ length: 20 }, (): Wanted => ['rows/gather', {}]);
+    void compileAll(pipelines, many, { open, count: 4, patience: 1 });
+    await wait(50);
+    expect(open).toHaveBeenCalledTimes(1);
     request.mockRestore();
   });
 
