@@ -48,7 +48,7 @@ fn main(
   // Every other four lanes read their scores in fours the other way round, which keeps lanes that read together off each other's banks.
   let swap = (lane >> 2u) & 1u;
   let t = query0 + subgroup * SUBGROUP + lane;
-  let visible = select(0u, visible_keys(min(t, params.query_tokens - 1u)), t < params.query_tokens);
+  let visible = visible_keys(min(t, params.query_tokens - 1u));
   let visible_to_all = visible_keys(query0);
   let log2_scale = params.scale * 1.4426950408889634;
   // The thread's pieces of a tile.
@@ -130,14 +130,23 @@ fn main(
       subgroupMatrixStore<row_major>(&tile, region + $mu * 16u * ROW, product_$m, ROW);
 #end
     }
+    if key0 + $cu * 16u + 16u > visible_to_all {
+      // Keys that its query does not see: the lane overwrites their scores where they lie. Registers changed in a branch would be copied in front of it.
+      let seen = max(visible, key0 + $cu * 16u) - (key0 + $cu * 16u);
+#repeat i 16
+      if $iu >= seen {
+        tile[region + lane * ROW + $iu / 4u][$iu % 4u] = bitcast<u32>(NOTHING);
+      }
+#end
+    }
 #repeat i 4
     let four_$c_$i = bitcast<vec4<f32>>(tile[region + lane * ROW + ($iu ^ swap)]);
 #repeat j 4
-    var score_$c_$[4 * $i + $j] = four_$c_$i[$j];
+    let score_$c_$[4 * $i + $j] = four_$c_$i[$j];
 #end
 #end
-    if $cu == 0u {
-      // The next keys and values set out.
+    if $cu == KEY_MATRICES - 1u {
+      // The next keys and values set out: here rather than before the first scores, which brings 1 %.
 #repeat i LOADS
       k_at_$i += KEYS * k_step;
       v_at_$i += KEYS * v_step;
@@ -150,11 +159,6 @@ fn main(
         out[i + $iu] = k_next_$i.x ^ v_next_$i.x;
 #end
       }
-    }
-    if key0 + $cu * 16u + 16u > visible_to_all {
-#repeat i 16
-      score_$c_$i = select(NOTHING, score_$c_$i, key0 + $cu * 16u + ($iu ^ (4u * swap)) < visible);
-#end
     }
     {
       var four = vec4<f32>(most);
