@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { useDevice } from '../device.ts';
 
 const device = useDevice();
@@ -17,6 +17,22 @@ describe('Memory', () => {
     const storages = [1, 2, 3, 4].map(() => memory.acquire(20_000));
     for (const i of [2, 0, 3, 1]) memory.release(storages[i]!);
     expect(storages.map(() => memory.acquire(20_000).id)).toEqual(storages.map(({ id }) => id));
+  });
+
+  it('counts a weight when it is declared, and creates its buffer when that is first used', () => {
+    const { memory } = device();
+    const create = vi.spyOn(memory.gpu, 'createBuffer');
+    const before = memory.allocated;
+    const [used, unused] = [memory.create(1000), memory.create(2000)];
+    expect(memory.allocated - before).toBe(1008 + 2000);
+    expect(create).not.toHaveBeenCalled();
+    expect(used.buffer).toBe(used.buffer);
+    expect(create).toHaveBeenCalledOnce();
+    memory.destroy(used);
+    memory.destroy(unused);
+    expect(memory.allocated).toBe(before);
+    expect(create).toHaveBeenCalledOnce();
+    create.mockRestore();
   });
 
   it('takes a buffer of up to twice the size where none of its own is free', () => {
