@@ -1,7 +1,9 @@
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Checkpoint } from '../../src/io/safetensors.ts';
-import { loadLanguageModel } from '../../src/models/load.ts';
+import { type LoadedModel, loadLanguageModel } from '../../src/models/load.ts';
 import { generate } from '../../src/models/qwen3_5/generate.ts';
+import { blackPictures } from '../../src/models/qwen3_5/image_processor.ts';
+import { forget } from '../../src/models/qwen3_5/input.ts';
 import { interleaved } from '../../src/models/qwen3_5/reference_pixels.ts';
 import { readReferenceInput } from '../../src/models/qwen3_5/replay.ts';
 import { readReferenceImages } from '../../src/models/vggt/replay.ts';
@@ -44,17 +46,24 @@ function used(): Set<string> {
   return all;
 }
 
-describe('a rehearsal while weights load', () => {
-  it('leaves nothing behind of weights that had not arrived', async () => {
-    const path = 'test/fixtures/vggt-tiny';
-    // The size that is rehearsed.
+/** Loads as on a GPU: what is rehearsed comes before the weights. Nothing is compiled. */
+async function rehearsing<T>(load: () => Promise<T>): Promise<T> {
+  const request = vi.spyOn(device().pipelines, 'request').mockResolvedValue();
+  const { isSoftware } = device().opened;
+  Object.assign(device().opened, { isSoftware: false });
+  const loaded = await load().finally(() => Object.assign(device().opened, { isSoftware }));
+  expect(request).toHaveBeenCalled();
+  request.mockRestore();
+  return loaded;
+}
+
+const noise = (count: number) => new Uint8Array(count).map((_, i) => (i * 7919) % 251);
+
+describe('a rehearsal while weights load leaves nothing behind of weights that had not arrived', () => {
+  it('in VGGT, for frames of the size that is rehearsed', async () => {
+    const load = () => VGGT.load(device(), 'test/fixtures/vggt-tiny', { dtype: 'bfloat16', heads: [] });
     const [height, width] = [392, 518];
-    const images = {
-      data: new Uint8Array(3 * height * width).map((_, i) => (i * 7919) % 251),
-      frames: 1,
-      height,
-      width,
-    };
+    const images = { data: noise(3 * height * width), frames: 1, height, width };
     const patchTokens = async (vggt: VGGT) => {
       const tokens = vggt.aggregator.patchEmbed.forward(images);
       const values = await device().readFloat32(tokens);
@@ -62,17 +71,32 @@ describe('a rehearsal while weights load', () => {
       vggt.close();
       return values;
     };
-    const options = { dtype: 'bfloat16', heads: [] } as const;
-    const expected = await patchTokens(await VGGT.load(device(), path, options));
+    const expected = await patchTokens(await load());
+    expect(relativeL2(await patchTokens(await rehearsing(load)), expected)).toBe(0);
+  });
 
-    const request = vi.spyOn(device().pipelines, 'request').mockResolvedValue();
-    const { isSoftware } = device().opened;
-    Object.assign(device().opened, { isSoftware: false });
-    const loaded = await VGGT.load(device(), path, options).finally(() =>
-      Object.assign(device().opened, { isSoftware }),
-    );
-    expect(request).toHaveBeenCalled();
-    expect(relativeL2(await patchTokens(loaded), expected)).toBe(0);
+  it('in SpatialStack, for pictures of the size that is rehearsed', async () => {
+    const load = () => loadLanguageModel(device(), 'test/fixtures/spatialstack-tiny', { dtype: 'bfloat16' });
+    const sights = async ({ model, settings, close }: LoadedModel) => {
+      const [rows, columns] = [28, 36];
+      const { patch_size: side } = settings!.geometry_encoder_config;
+      const black = blackPictures(1, [rows, columns], model.config.vision!.patch_size);
+      const values = Float32Array.from({ length: 3 * 256 }, (_, i) => (i % 256) / 127.5 - 1);
+      const [height, width] = [rows * side, columns * side];
+      const sight = await model.look({
+        images: { ...black, data: noise(black.data.length), values },
+        geometry: { data: noise(3 * height * width), frames: 1, height, width },
+      });
+      const found: Float32Array[] = [];
+      for (const tensor of [sight.images!, ...sight.features]) found.push(await device().readFloat32(tensor));
+      forget(sight);
+      await close();
+      return found;
+    };
+    const expected = await sights(await load());
+    const found = await sights(await rehearsing(load));
+    expect(found.length).toBeGreaterThan(1);
+    expect(found.map((values, i) => relativeL2(values, expected[i]!))).toEqual(found.map(() => 0));
   });
 });
 
