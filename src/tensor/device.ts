@@ -42,10 +42,11 @@ const MAX_WORKGROUPS = 65535;
 const WRITE_BYTES = 1024 * 1024;
 
 /**
- * Devices that may help to compile, two threads each: not more than have the long kernels of a model in work at the same time. Under Linux only: whether drivers
- * elsewhere hand what one device compiled to another is untried.
+ * Devices that may help to compile, two threads each: not more than have the long kernels of a model in work at the same time, and none for two or three cores,
+ * which the device's own threads and loading keep busy. Under Linux only: whether drivers elsewhere hand what one device compiled to another is untried.
  */
-const HELPERS = process.platform === 'linux' ? Math.min(8, Math.floor(availableParallelism() / 2)) : 0;
+const CORES = availableParallelism();
+const HELPERS = process.platform === 'linux' && CORES >= 4 ? Math.min(8, Math.floor(CORES / 2)) : 0;
 
 /** An opened GPU: memory, pipelines and the command stream behind every tensor. */
 export class Device {
