@@ -20,7 +20,7 @@ export { SAFETENSORS_BYTES, type SafetensorsDtype, type TensorEntry, toFloat32 }
 /** One read of a converted tensor. A multiple of every element size. */
 const CHUNK_BYTES = 4 << 20;
 
-/** `FileHandle.read` has V8 collect garbage twice a call where the target is memory mapped from the GPU: two thirds of the time that loading takes. This does not. */
+/** `FileHandle.read` has V8 collect garbage twice a call where the target is memory mapped from the GPU, which took two thirds of the time of reading. This does not. */
 const readAt = promisify(read);
 
 /** The operating system reads at most 2^31 - 1 bytes at once. */

@@ -6,7 +6,7 @@ import type { Tensor } from '../tensor/tensor.ts';
 import type { Work } from '../tensor/work.ts';
 import { decode } from './attention_decode.ts';
 import { sigmoidGate } from './elementwise.ts';
-import type { Heads } from './heads.ts';
+import { areWhole, type Heads } from './heads.ts';
 import { tileFor, tunable } from './tuning.ts';
 
 /** How to attend. */
@@ -72,15 +72,10 @@ function matrixKernel(device: Device, dim: number): { kernel: string; constants:
   return fits(chosen) ? chosen : (tiles.candidates.map(cut).find(fits) ?? chosen);
 }
 
-function isInWhole(whole: number, { dim, offset, tokenStride, headStride }: Heads): boolean {
-  return dim % whole === 0 && offset % whole === 0 && tokenStride % whole === 0 && headStride % whole === 0;
-}
-
 /** Whether a variant can do this. */
 export function attentionSupports(variant: AttentionVariant, q: Heads, k: Heads, v: Heads): boolean {
   if (variant === 'naive' || variant === 'flash') return true;
-  const whole = variant === 'flash_register' ? 4 : 8;
-  const isAligned = isInWhole(whole, q) && isInWhole(whole, k) && isInWhole(whole, v);
+  const isAligned = areWhole(variant === 'flash_register' ? 4 : 8, q, k, v);
   if (variant === 'flash_register') return isAligned && q.dim <= 256;
   if (variant === 'decode') return isAligned && q.tokens === 1;
   const isHalf = [q, k, v].every(({ tensor }) => tensor.dtype === 'f16');
@@ -147,11 +142,8 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
   }
 
   if (!attentionSupports(variant, q, k, v)) throw new KernelError(`${described()}: variant ${variant} cannot do this`);
-  for (const { tensor, offset, tokenStride, headStride } of [k, v]) {
-    if (tensor.dtype !== 'f32' && (offset % 2 !== 0 || tokenStride % 2 !== 0 || headStride % 2 !== 0)) {
-      throw new KernelError(`${described()}: 16-bit keys and values need even offsets and strides`);
-    }
-  }
+  if (kvDtype !== 'f32' && !areWhole(2, k, v))
+    throw new KernelError(`${described()}: 16-bit keys and values need even offsets and strides`);
 
   const out = device.tensor([q.tokens, q.heads * q.dim], dtype);
   const common = {

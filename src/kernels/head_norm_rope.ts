@@ -3,7 +3,7 @@ import { DTYPE_BYTES, DTYPE_CODE } from '../tensor/dtype.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { expectApart, expectDtype, expectShape } from './checks.ts';
-import type { Heads } from './heads.ts';
+import { areWhole, type Heads } from './heads.ts';
 import { lanesFor } from './lanes.ts';
 
 /** A norm over each head's elements; `weightOffset` (0 unless given) is added to the weight. */
@@ -47,7 +47,7 @@ export function headNormRope(
   expectDtype('headNormRope', 'the input', input.tensor, 'f32', 'f16');
   expectDtype('headNormRope', 'the output', output.tensor, 'f32', 'f16');
   const isF16 = output.tensor.dtype === 'f16';
-  if (isF16 && [dim, output.offset, output.tokenStride, output.headStride].some((n) => n % 2 !== 0)) {
+  if (isF16 && !areWhole(2, output)) {
     throw new KernelError(
       `headNormRope: an f16 output needs even dim, offset and strides; got ${dim}, ${output.offset}, ${output.tokenStride}, ${output.headStride}`,
     );
@@ -68,10 +68,7 @@ export function headNormRope(
   expectApart('headNormRope', output.tensor, input.tensor);
   const unused = input.tensor;
   const { lanes, workgroups } = lanesFor(dim, tokens * heads);
-  const inQuads = [input, output]
-    .flatMap((view) => [view.offset, view.tokenStride, view.headStride])
-    .concat(dim, rope?.half ?? 0)
-    .every((n) => n % 4 === 0);
+  const inQuads = areWhole(4, input, output) && (rope?.half ?? 0) % 4 === 0;
   input.tensor.device.run({
     kernel: inQuads ? 'head_norm_rope/quads' : 'head_norm_rope/head_norm_rope',
     constants: {

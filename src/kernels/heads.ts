@@ -25,6 +25,14 @@ export interface HeadsView {
   readonly offset?: number;
 }
 
+/** Whether heads begin and lie at, and are, whole multiples of `count` elements. */
+export function areWhole(count: number, ...views: readonly Heads[]): boolean {
+  return views.every(
+    ({ dim, offset, tokenStride, headStride }) =>
+      dim % count === 0 && offset % count === 0 && tokenStride % count === 0 && headStride % count === 0,
+  );
+}
+
 /** A strided view of per-head vectors inside `tensor`. @throws KernelError when an element would lie outside the tensor */
 export function heads(tensor: Tensor, view: HeadsView): Heads {
   const { headStride = view.dim, offset = 0 } = view;

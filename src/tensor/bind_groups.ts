@@ -19,8 +19,8 @@ interface Entry {
 const MOST_KEPT = 16384;
 
 /**
- * Bind groups by pipeline and what is bound. Each dispatch looks for its own, so that they are found by a number: putting a string together takes as long as
- * all the rest of recording a dispatch.
+ * Bind groups by pipeline and what is bound. Each dispatch looks for its own, so that they are found by a number: putting a string together took a fifth of
+ * the time that recording a dispatch takes.
  */
 export class BindGroups {
   readonly #byHash = new Map<number, Entry[]>();

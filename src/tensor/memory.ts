@@ -15,8 +15,8 @@ const USAGE = 0x4 | 0x8 | 0x80; // COPY_SRC | COPY_DST | STORAGE
 const IMAGINARY = -1;
 
 /**
- * A buffer that is created when it is first used. A model declares hundreds of weights before it knows which kernels it needs, and each buffer takes a driver
- * some 0.3 ms: so the kernels begin to compile before there are buffers, and these come while files are read.
+ * A buffer that is created when it is first used. A model declares all its weights before it knows which kernels it needs, and their buffers take the driver
+ * 0.35 s (a 4B): so the kernels begin to compile before there are buffers, and these come while files are read.
  */
 class LateStorage implements Storage {
   #buffer: GPUBuffer | undefined;

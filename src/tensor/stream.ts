@@ -9,10 +9,10 @@ type ImmediatesEncoder = GPUComputePassEncoder & { setImmediates(offset: number,
 
 /**
  * Dispatches per submit while they are worked out, which takes the CPU 20 to 40 microseconds each: few enough that the GPU starts soon and has little left to do
- * once the CPU is through, enough to hide the submit (0.2 to 0.4 ms). Of 8, 16, 32, 64 and 128, 32 took VGGT's 750 dispatches for one frame least.
+ * once the CPU is through, enough to hide the submit (0.2 to 0.4 ms). Of 16, 32, 64 and 128, 32 took VGGT's 750 dispatches for one frame least.
  */
 const RECORDED_PER_SUBMIT = 32;
-/** And while they are replayed, which takes a tenth of that. */
+/** And while they are replayed, which takes some 10. */
 const REPLAYED_PER_SUBMIT = 128;
 const UNIFORM_STRIDE = 256;
 

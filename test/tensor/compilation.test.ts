@@ -87,6 +87,7 @@ describe('compileAll', () => {
     });
     const many = Array.from({ length: 20 }, (): Wanted => ['rows/gather', {}]);
     void compileAll(pipelines, many, { open, count: 4, patience: 1 });
+    await vi.waitFor(() => expect(open).toHaveBeenCalled());
     await wait(50);
     expect(open).toHaveBeenCalledTimes(1);
     request.mockRestore();
