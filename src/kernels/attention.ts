@@ -33,37 +33,35 @@ export type AttentionVariant = (typeof ATTENTION_VARIANTS)[number];
 
 /**
  * Tiles of the two kernels on matrices, and which of the two. `flash_matrix`: subgroups of 32 queries; 32 keys a round halve the barriers, while two workgroups
- * still fit on a processor. `flash_matrix_wide`, those with TILES: of wider heads, registers hold one matrix of 16 queries; the strides keep stores of scores
- * off each other's banks.
+ * still fit on a processor. `flash_matrix_wide`, those with TILES: of wider heads, registers hold one matrix of 16 queries.
  */
 const MATRIX_TILES = tunable<Tile>('attention/flash_matrix', [
   { KEYS: 32, SUBGROUPS: 4 },
   { KEYS: 32, SUBGROUPS: 8 },
   { KEYS: 16, SUBGROUPS: 4 },
   { KEYS: 16, SUBGROUPS: 2 },
-  { KEYS: 32, MATRICES: 2, SUBGROUPS: 4, TILES: 1, SCORE_STRIDE: 40 },
-  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, TILES: 2, SCORE_STRIDE: 24 },
+  { KEYS: 16, SUBGROUPS: 4, TILES: 2 },
 ]);
 const WIDE_MATRIX_TILES = tunable<Tile>('attention/flash_matrix wide', [
-  { KEYS: 16, MATRICES: 1, SUBGROUPS: 8, TILES: 2, SCORE_STRIDE: 24 },
-  { KEYS: 16, MATRICES: 1, SUBGROUPS: 4, TILES: 1, SCORE_STRIDE: 24 },
-  { KEYS: 16, MATRICES: 1, SUBGROUPS: 8, TILES: 1, SCORE_STRIDE: 24 },
+  { KEYS: 16, SUBGROUPS: 8, TILES: 2 },
+  { KEYS: 16, SUBGROUPS: 4, TILES: 1 },
+  { KEYS: 16, SUBGROUPS: 8, TILES: 1 },
 ]);
 const NARROW_HEAD = 64;
-/** Bytes of workgroup memory for a subgroup's scores in `flash_matrix`: 32 queries, rows of 16 f32 and padding. */
-const NARROW_SCORES = 32 * 96;
+/** Bytes of workgroup memory for a query's scores: 16 f32 and padding. */
+const SCORE_ROW = 96;
 
 /** The kernel on matrices for heads of so many dims, with the chosen tile, or the first that fits into the device's workgroup memory. */
 function matrixKernel(device: Device, dim: number): { kernel: string; constants: Constants; queries: number } {
   const matrices = Math.ceil(dim / 16);
   const cut = (tile: Tile) => {
-    const { KEYS = 16, MATRICES = 2, SUBGROUPS = 1, TILES, SCORE_STRIDE = 0 } = tile;
-    const scoreBytes = SUBGROUPS * (TILES === undefined ? NARROW_SCORES : 64 * SCORE_STRIDE);
+    const { KEYS = 16, SUBGROUPS = 1, TILES } = tile;
+    const queries = (TILES === undefined ? 32 : 16) * SUBGROUPS;
     return {
       kernel: TILES === undefined ? 'attention/flash_matrix' : 'attention/flash_matrix_wide',
       constants: { ...tile, DIM_MATRICES: matrices, LOADS: Math.ceil((KEYS * 2 * matrices) / (32 * SUBGROUPS)) },
-      queries: 16 * MATRICES * SUBGROUPS,
-      bytes: 2 * (TILES ?? 1) * KEYS * (32 * matrices + 16) + scoreBytes,
+      queries,
+      bytes: 4 + 2 * (TILES ?? 1) * KEYS * (32 * matrices + 16) + queries * SCORE_ROW,
     };
   };
   const tiles = dim <= NARROW_HEAD ? MATRIX_TILES : WIDE_MATRIX_TILES;
@@ -131,6 +129,7 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
   }
   if (q.dim % 2 !== 0 || q.dim > 512)
     throw new KernelError(`${described()}: the head size must be even and at most 512`);
+  if (!(scale >= 0)) throw new KernelError(`${described()}: the scale must not be negative, found ${scale}`);
   if (!Number.isInteger(queryTokens) || !Number.isInteger(keyTokens))
     throw new KernelError(`${described()} in ${segments} segments`);
   if (causal && keyTokens < queryTokens)

@@ -42,11 +42,12 @@ const MAX_WORKGROUPS = 65535;
 const WRITE_BYTES = 1024 * 1024;
 
 /**
- * Devices that may help to compile, two threads each: not more than have the long kernels of a model in work at the same time, and none for two or three cores,
- * which the device's own threads and loading keep busy. Under Linux only: whether drivers elsewhere hand what one device compiled to another is untried.
+ * Devices that may help to compile, two threads each. Five, of 2 to 8 measured on 16 cores: opening one holds up this thread for a tenth of a second, and
+ * loading with it. None for two or three cores, which the device's own threads and loading keep busy. Under Linux only: whether drivers elsewhere hand what one
+ * device compiled to another is untried.
  */
 const CORES = availableParallelism();
-const HELPERS = process.platform === 'linux' && CORES >= 4 ? Math.min(8, Math.floor(CORES / 2)) : 0;
+const HELPERS = process.platform === 'linux' && CORES >= 4 ? Math.min(5, Math.floor(CORES / 2)) : 0;
 
 /** An opened GPU: memory, pipelines and the command stream behind every tensor. */
 export class Device {

@@ -97,6 +97,35 @@ describe.each(ATTENTION_VARIANTS)('attention %s', (variant) => {
     );
   });
 
+  // Wide heads have a kernel on matrices of their own.
+  it.each(variant === 'flash_matrix' ? [64, 256] : [64])(
+    'follows maxima that move with every few keys: %o',
+    async (dim) => {
+      const [queries, keys, count] = [variant === 'decode' ? 1 : 70, 150, 2];
+      const random = new Random(keys);
+      const dtype = variant === 'flash_matrix' ? 'f16' : 'f32';
+      const make = (tokens: number, steepness: number) => {
+        const width = count * dim;
+        const values = random.normal(tokens * width).map((value, i) => value * (1 + steepness * Math.floor(i / width)));
+        return quantise(values, dtype);
+      };
+      const [q, k, v] = [make(queries, 0), make(keys, 0.1), make(keys, 0)];
+      const view = (values: Float32Array) =>
+        heads(uploadAs(device(), values, [values.length], dtype), {
+          tokens: values.length / (count * dim),
+          heads: count,
+          dim,
+          tokenStride: count * dim,
+        });
+      const operands = [view(q), view(k), view(v)] as const;
+      if (!attentionSupports(variant, ...operands)) return;
+      const sizes = { heads: count, kvHeads: count, dim, segments: 1, scale: 1, causal: false };
+      const expected = attentionReference({ q, k, v, ...sizes });
+      const out = await readValues(attention(...operands, { scale: 1, variant }));
+      expect(relativeL2(out, expected)).toBeLessThan(variant === 'flash_matrix' ? 1e-3 : 1e-4);
+    },
+  );
+
   it('survives scores whose exponentials would overflow', async () => {
     const queries = variant === 'decode' ? 1 : 40;
     const dtype = variant === 'flash_matrix' ? 'f16' : 'f32';
@@ -121,5 +150,6 @@ it('refuses operands that do not fit', () => {
   expect(() => attention(view(4, 2, 8), view(3, 2, 8), view(3, 2, 8), { causal: true })).toThrow(
     /a key for every query/,
   );
+  expect(() => attention(view(4, 2, 8), view(4, 2, 8), view(4, 2, 8), { scale: -1 })).toThrow(/must not be negative/);
   expect(() => attention(view(4, 1, 514), view(4, 1, 514), view(4, 1, 514))).toThrow(/head size/);
 });

@@ -22,13 +22,14 @@ afterAll(() => device.destroy());
 describe('attention on emulated matrices', () => {
   it.each([
     [{ KEYS: 16, SUBGROUPS: 2 }, [40, 69, 2, 1, 16], 2, false],
-    [{ KEYS: 16, MATRICES: 1, SUBGROUPS: 4, TILES: 2, SCORE_STRIDE: 24 }, [70, 70, 2, 1, 16], 1, true],
+    [{ KEYS: 16, SUBGROUPS: 4, TILES: 2 }, [70, 70, 2, 1, 16], 1, true],
   ] as const)('%o: %o', async (tile, [queries, keys, count, kvHeads, dim], segments, causal) => {
     device.tuning.set('attention/flash_matrix', tile as Tile);
     const random = new Random(queries + keys);
     const make = (tokens: number, count: number) => quantise(random.normal(segments * tokens * count * dim), 'f16');
     const [q, k, v] = [make(queries, count), make(keys, kvHeads), make(keys, kvHeads)];
-    const scale = 1.5 / Math.sqrt(dim);
+    // Steep enough for maxima to move again and again.
+    const scale = 12 / Math.sqrt(dim);
     const expected = attentionReference({ q, k, v, heads: count, kvHeads, dim, segments, scale, causal });
     const view = (values: Float32Array, count: number) =>
       heads(uploadAs(device, values, [values.length], 'f16'), {

@@ -2,8 +2,7 @@
 // Operands and why scores take the way they do: matrix_operands.wgsl.
 // One workgroup: SUBGROUPS * 32 queries of one head of one segment (x: query tile, the longest rows first; y: head; z: segment). A lane owns a query: it reads
 // the scores of 16 keys at a time and finds their maximum and sum without asking its neighbours. KEYS keys and values arrive at a time, the next ones
-// travelling from memory while the present ones are in use. All their scores are read before the one branch that may move the maximum: compilers pay for
-// each such branch with a copy of every register of the outputs.
+// travelling from memory while the present ones are in use.
 #include "attention/matrix_operands.wgsl"
 
 const KEYS: u32 = 32u;
@@ -27,6 +26,8 @@ const REGION: u32 = SUBGROUP * ROW; // a subgroup's scores, then its probabiliti
 const ROUND_ROWS: u32 = 2u * KEYS; // queries that pass through the tiles at a time
 const QUERY_ROUNDS: u32 = QUERIES / ROUND_ROWS;
 
+// Whether some maximum of the workgroup's is to move.
+var<workgroup> moves: atomic<u32>;
 // A tile of keys, one of values, and a region for each subgroup.
 var<workgroup> tile: array<vec4<u32>, 2u * TILE + SUBGROUPS * REGION>;
 
@@ -95,80 +96,136 @@ fn main(
   let last = params.key_tokens - 1u;
   let k_step = params.k_token / 8u;
   let v_step = params.v_token / 8u;
-  let k_base = params.k_offset / 8u + segment * params.key_tokens * k_step + g * (params.k_head / 8u);
-  let v_base = params.v_offset / 8u + segment * params.key_tokens * v_step + g * (params.v_head / 8u);
 #repeat i LOADS
-  var k_at_$i = row_$i * k_step;
-  var v_at_$i = row_$i * v_step;
-  var k_next_$i = k[k_base + read_$i + min(k_at_$i, last * k_step)];
-  var v_next_$i = v[v_base + read_$i + min(v_at_$i, last * v_step)];
-  if mine_$i {
-    tile[place_$i] = select(vec4<u32>(), k_next_$i, inside_$i);
-    tile[TILE + place_$i] = select(vec4<u32>(), v_next_$i, inside_$i);
-  }
+  let k_first_$i = params.k_offset / 8u + (segment * params.key_tokens + row_$i) * k_step + g * (params.k_head / 8u) + read_$i;
+  let v_first_$i = params.v_offset / 8u + (segment * params.key_tokens + row_$i) * v_step + g * (params.v_head / 8u) + read_$i;
+  let k_last_$i = k_first_$i + (last - row_$i) * k_step;
+  let v_last_$i = v_first_$i + (last - row_$i) * v_step;
 #end
-  workgroupBarrier();
 
-  // A step that the compiler cannot know (params.first is 0) keeps it from moving loads between the loop's rounds.
-  for (var key0 = 0u; key0 < keys; key0 += KEYS + params.first) {
-    var most = NOTHING;
+  var most = NOTHING; // the largest score of this round
+  var counts = true;  // whether this round is still to be added for the lane's query
+  var key0 = 0u;
+  loop {
+    if thread == 0u {
+      atomicStore(&moves, 0u);
+    }
+#repeat i LOADS
+    var k_at_$i = k_first_$i + key0 * k_step;
+    var v_at_$i = v_first_$i + key0 * v_step;
+    if mine_$i {
+      tile[place_$i] = select(vec4<u32>(), k[min(k_at_$i, k_last_$i)], inside_$i);
+      tile[TILE + place_$i] = select(vec4<u32>(), v[min(v_at_$i, v_last_$i)], inside_$i);
+    }
+#end
+    workgroupBarrier();
+
+    loop {
 #repeat c KEY_MATRICES
-    // Scores: 32 queries by 16 keys.
-    {
+      // Scores: 32 queries by 16 keys.
+      {
 #repeat m MATRICES
-      var product_$m = subgroup_matrix_result<f32, 16, 16>();
+        var product_$m = subgroup_matrix_result<f32, 16, 16>();
 #end
 #repeat d DIM_MATRICES
-      {
-        let right = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&tile, $cu * 16u * STRIDE + $du * 2u, STRIDE);
+        {
+          let right = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&tile, $cu * 16u * STRIDE + $du * 2u, STRIDE);
 #repeat m MATRICES
-        product_$m = subgroupMatrixMultiplyAccumulate(query_$m_$d, right, product_$m);
+          product_$m = subgroupMatrixMultiplyAccumulate(query_$m_$d, right, product_$m);
+#end
+        }
+#end
+#repeat m MATRICES
+        subgroupMatrixStore<row_major>(&tile, region + $mu * 16u * ROW, product_$m, ROW);
 #end
       }
-#end
-#repeat m MATRICES
-      subgroupMatrixStore<row_major>(&tile, region + $mu * 16u * ROW, product_$m, ROW);
-#end
-    }
-    if key0 + $cu * 16u + 16u > visible_to_all {
-      // Keys that its query does not see: the lane overwrites their scores where they lie. Registers changed in a branch would be copied in front of it.
-      let seen = max(visible, key0 + $cu * 16u) - (key0 + $cu * 16u);
+      if key0 + $cu * 16u + 16u > visible_to_all {
+        // Keys that its query does not see: the lane overwrites their scores where they lie. Registers changed in a branch would be copied in front of it.
+        let seen = max(visible, key0 + $cu * 16u) - (key0 + $cu * 16u);
 #repeat i 16
-      if $iu >= seen {
-        tile[region + lane * ROW + $iu / 4u][$iu % 4u] = bitcast<u32>(NOTHING);
+        if $iu >= seen {
+          tile[region + lane * ROW + $iu / 4u][$iu % 4u] = bitcast<u32>(NOTHING);
+        }
+#end
       }
-#end
-    }
 #repeat i 4
-    let four_$c_$i = bitcast<vec4<f32>>(tile[region + lane * ROW + ($iu ^ swap)]);
-#repeat j 4
-    let score_$c_$[4 * $i + $j] = four_$c_$i[$j];
+      let four_$c_$i = bitcast<vec4<f32>>(tile[region + lane * ROW + ($iu ^ swap)]);
 #end
 #end
-    if $cu == KEY_MATRICES - 1u {
-      // The next keys and values set out: here rather than before the first scores, which brings 1 %.
+      // The next keys and values set out.
 #repeat i LOADS
       k_at_$i += KEYS * k_step;
       v_at_$i += KEYS * v_step;
-      k_next_$i = k[k_base + read_$i + min(k_at_$i, last * k_step)];
-      v_next_$i = v[v_base + read_$i + min(v_at_$i, last * v_step)];
+      let k_next_$i = k[min(k_at_$i, k_last_$i)];
+      let v_next_$i = v[min(v_at_$i, v_last_$i)];
 #end
-      // Never runs. Its use of what was loaded keeps the compiler from moving the loads down to where they are needed.
-      for (var i = 0u; i < params.first; i++) {
-#repeat i LOADS
-        out[i + $iu] = k_next_$i.x ^ v_next_$i.x;
+
+      var largest_of_four = vec4<f32>(NOTHING);
+#repeat c KEY_MATRICES
+#repeat i 4
+      largest_of_four = max(largest_of_four, four_$c_$i);
+#end
+#end
+      most = max(max(largest_of_four.x, largest_of_four.y), max(largest_of_four.z, largest_of_four.w));
+      largest = select(largest, most, key0 == 0u);
+      let exceeds = (most - largest) * log2_scale > LEAD;
+      if exceeds {
+        atomicStore(&moves, 1u);
+      }
+      // A query with nothing to add this time subtracts so much that no weight is left.
+      let origin = select(largest, -NOTHING, exceeds || !counts);
+      counts = true;
+
+#repeat c KEY_MATRICES
+      {
+#repeat i 4
+        let p_$i = exp2((four_$c_$i - origin) * log2_scale);
+#end
+        let sums = (p_0 + p_1) + (p_2 + p_3);
+        total += (sums.x + sums.y) + (sums.z + sums.w);
+#repeat i 2
+        {
+          let first = vec2<u32>(pack2x16float(p_$[2 * $i].xy), pack2x16float(p_$[2 * $i].zw));
+          let second = vec2<u32>(pack2x16float(p_$[2 * $i + 1].xy), pack2x16float(p_$[2 * $i + 1].zw));
+          tile[region + lane * P_ROW + $iu] = select(vec4<u32>(first, second), vec4<u32>(second, first), swap == 1u);
+        }
+#end
+        // Outputs: 32 queries by DIM.
+#repeat m MATRICES
+        let weights_$m = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&tile, region + $mu * 16u * P_ROW, P_ROW);
+#end
+#repeat d DIM_MATRICES
+        {
+          let right = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, row_major>(&tile, TILE + $cu * 16u * STRIDE + $du * 2u, STRIDE);
+#repeat m MATRICES
+          sum_$m_$d = subgroupMatrixMultiplyAccumulate(weights_$m, right, sum_$m_$d);
+#end
+        }
 #end
       }
-    }
-    {
-      var four = vec4<f32>(most);
-#repeat i 16
-      four[$iu % 4u] = max(four[$iu % 4u], score_$c_$i);
 #end
-      most = max(max(four.x, four.y), max(four.z, four.w));
-    }
+      workgroupBarrier();
+#repeat i LOADS
+      if mine_$i {
+        tile[place_$i] = select(vec4<u32>(), k_next_$i, inside_$i);
+        tile[TILE + place_$i] = select(vec4<u32>(), v_next_$i, inside_$i);
+      }
 #end
-    if subgroupAny((most - largest) * log2_scale > LEAD) {
+      if workgroupUniformLoad(&moves) != 0u {
+        break;
+      }
+      key0 += KEYS;
+      if key0 >= keys {
+        break;
+      }
+    }
+    if key0 >= keys {
+      break;
+    }
+
+    // The maximum of some queries moves, and the round is repeated for them.
+    counts = (most - largest) * log2_scale > LEAD;
+    if subgroupAny(counts) {
       let moved = max(largest, most);
       let rescale = exp2((largest - moved) * log2_scale);
       largest = moved;
@@ -187,50 +244,6 @@ fn main(
       }
 #end
     }
-
-#repeat c KEY_MATRICES
-    {
-      var sums = vec4<f32>();
-#repeat i 16
-      let p_$i = exp2((score_$c_$i - largest) * log2_scale);
-      sums[$iu % 4u] += p_$i;
-#end
-      total += sums.x + sums.y + sums.z + sums.w;
-#repeat i 2
-      {
-        let first = vec2<u32>(
-          pack2x16float(vec2<f32>(p_$[8 * $i], p_$[8 * $i + 1])),
-          pack2x16float(vec2<f32>(p_$[8 * $i + 2], p_$[8 * $i + 3])),
-        );
-        let second = vec2<u32>(
-          pack2x16float(vec2<f32>(p_$[8 * $i + 4], p_$[8 * $i + 5])),
-          pack2x16float(vec2<f32>(p_$[8 * $i + 6], p_$[8 * $i + 7])),
-        );
-        tile[region + lane * P_ROW + $iu] = select(vec4<u32>(first, second), vec4<u32>(second, first), swap == 1u);
-      }
-#end
-      // Outputs: 32 queries by DIM.
-#repeat m MATRICES
-      let weights_$m = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&tile, region + $mu * 16u * P_ROW, P_ROW);
-#end
-#repeat d DIM_MATRICES
-      {
-        let right = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, row_major>(&tile, TILE + $cu * 16u * STRIDE + $du * 2u, STRIDE);
-#repeat m MATRICES
-        sum_$m_$d = subgroupMatrixMultiplyAccumulate(weights_$m, right, sum_$m_$d);
-#end
-      }
-#end
-    }
-#end
-    workgroupBarrier();
-#repeat i LOADS
-    if mine_$i {
-      tile[place_$i] = select(vec4<u32>(), k_next_$i, inside_$i);
-      tile[TILE + place_$i] = select(vec4<u32>(), v_next_$i, inside_$i);
-    }
-#end
-    workgroupBarrier();
   }
 
   let inverse = 1.0 / total;

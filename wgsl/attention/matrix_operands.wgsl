@@ -1,7 +1,10 @@
 // What the attention kernels on subgroup matrices (tensor cores) share: their operands, f16 with offsets and strides that are multiples of 8, and how a row of
 // queries is read. out: [T, heads, DIM] f32 or f16. DIM a multiple of 8.
 // Matrices are opaque, so scores pass through workgroup memory to become probabilities. Outputs cannot be rescaled in place either: the running maximum only
-// moves when a score exceeds it by more than LEAD powers of two (2^12 still fits f16 probabilities); then, rarely, they take the same detour.
+// moves when a score exceeds it by more than LEAD powers of two (2^12 still fits f16 probabilities); then, rarely, they take the same detour. That happens
+// outside of the loop over keys: a query whose maximum is to move sits out the round, and once the round is over, the whole workgroup leaves the loop, moves
+// the maximum and repeats the round for such queries alone. A branch inside the loop would cost every round a copy of all registers that hold outputs
+// (11 % of heads of 64), and the driver writes such a loop out eight times, which takes a second longer to compile.
 // Softmax in powers of two: exp2((s - max) * scale * log2(e)).
 // Scores and probabilities never leave their subgroup, so they take no barrier: the lanes run in step, and cards carry out a subgroup's accesses to workgroup
 // memory in order (WGSL has no barrier for a subgroup; one for all of them costs more than anything else here). Workgroup memory is kept small on purpose:

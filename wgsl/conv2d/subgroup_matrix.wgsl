@@ -88,49 +88,60 @@ fn main(
 #end
 
   let steps = taps * ((params.channels + STEP - 1u) / STEP);
-  for (var step = 0u; step < steps; step += 1u + params.never) {
+  // Two loops where one would do, as in matmul/subgroup_matrix.wgsl.
+  var step = 0u;
+  while step < steps {
+    loop {
 #repeat i X_LOADS
-    tile[x_place_$i] = to_f16(x_next_$i, channel < params.channels && is_inside(x_at_$i, ky, kx));
+      tile[x_place_$i] = to_f16(x_next_$i, channel < params.channels && is_inside(x_at_$i, ky, kx));
 #end
 #repeat i W_LOADS
-    tile[w_place_$i] = w_next_$i;
+      tile[w_place_$i] = w_next_$i;
 #end
-    // The next channels, the next column of taps, or the next row of them.
-    let is_next_tap = channel - 8u * quad + STEP >= params.channels;
-    channel = select(channel + STEP, 8u * quad, is_next_tap);
-    kx += select(0u, 1u, is_next_tap);
-    let is_next_row = kx == params.kernel;
-    kx = select(kx, 0u, is_next_row);
-    ky += select(0u, 1u, is_next_row);
-    let w_at = ((ky * params.kernel + kx) * params.channels + channel) / 8u;
+      // The next channels, the next column of taps, or the next row of them.
+      let is_next_tap = channel - 8u * quad + STEP >= params.channels;
+      channel = select(channel + STEP, 8u * quad, is_next_tap);
+      kx += select(0u, 1u, is_next_tap);
+      let is_next_row = kx == params.kernel;
+      kx = select(kx, 0u, is_next_row);
+      ky += select(0u, 1u, is_next_row);
+      let w_at = ((ky * params.kernel + kx) * params.channels + channel) / 8u;
 #repeat i X_LOADS
-    x_next_$i = load_x(x_at_$i, min(ky, params.kernel - 1u), kx, channel);
+      x_next_$i = load_x(x_at_$i, min(ky, params.kernel - 1u), kx, channel);
 #end
 #repeat i W_LOADS
-    w_next_$i = w[min(w_base_$i + w_at, w_last_$i)];
+      w_next_$i = w[min(w_base_$i + w_at, w_last_$i)];
 #end
-    // Never runs: it keeps the loads where they are written.
-    for (var i = 0u; i < params.never; i++) {
+      // Never runs: it keeps the loads where they are written.
+      for (var i = 0u; i < params.never; i++) {
 #repeat i X_LOADS
-      out[i + $iu] = x_next_$i.low ^ x_next_$i.high;
+        out[i + $iu] = x_next_$i.low ^ x_next_$i.high;
 #end
 #repeat i W_LOADS
-      out[i + $iu] = w_next_$i;
+        out[i + $iu] = w_next_$i;
 #end
-    }
-    workgroupBarrier();
+      }
+      workgroupBarrier();
 #repeat k KSTEPS
 #repeat r ROWS
-    let left_$k_$r = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&tile, (subgroup_row + $ru * 16u) * STRIDE + $ku * 2u, STRIDE);
+      let left_$k_$r = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&tile, (subgroup_row + $ru * 16u) * STRIDE + $ku * 2u, STRIDE);
 #end
 #repeat c COLUMNS
-    let right_$k_$c = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&tile, W_START + (subgroup_column + $cu * 16u) * STRIDE + $ku * 2u, STRIDE);
+      let right_$k_$c = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&tile, W_START + (subgroup_column + $cu * 16u) * STRIDE + $ku * 2u, STRIDE);
 #repeat r ROWS
-    sum_$r_$c = subgroupMatrixMultiplyAccumulate(left_$k_$r, right_$k_$c, sum_$r_$c);
+      sum_$r_$c = subgroupMatrixMultiplyAccumulate(left_$k_$r, right_$k_$c, sum_$r_$c);
 #end
 #end
 #end
-    workgroupBarrier();
+      workgroupBarrier();
+      step += 1u + params.never;
+      if params.never != 0u {
+        break;
+      }
+      if step >= steps {
+        break;
+      }
+    }
   }
 
   let strip = subgroup * STRIP;
