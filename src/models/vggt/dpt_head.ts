@@ -10,6 +10,11 @@ import { Dpt, type PatchGrid, patchTokens } from './dpt.ts';
 
 /** Memory that the map at full resolution takes at a time: the least that every device can bind. */
 const BAND_BYTES = 128 * 1024 * 1024;
+/** The smallest pages of the systems we know. */
+const PAGE_BYTES = 4096;
+
+/** Values [frames, H, W, values] and confidences [frames, H, W]. */
+export type DenseMaps = readonly [values: Float32Array, confidence: Float32Array];
 
 /** The depth and the point head: a value and a confidence for every pixel (spec vggt.md section 6). */
 export class DptHead {
@@ -42,19 +47,14 @@ export class DptHead {
   }
 
   /**
-   * The tokens of four layers, each f32 [frames, tokens, dim] of which each frame's first `specials` are no patches, to values [frames, H, W, values] and
-   * confidences [frames, H, W] of every pixel. Frames are processed a few at a time, read back while the next are computed, and their full resolution in
-   * bands of rows: GPU memory does not grow with the frames.
+   * The tokens of four layers, each f32 [frames, tokens, dim] of which each frame's first `specials` are no patches, to values and confidences of every
+   * pixel. Frames are processed a few at a time, read back while the next are computed, and their full resolution in bands of rows: GPU memory does not grow
+   * with the frames.
+   * @param results of `maps`, to be filled
    */
-  async predict(
-    layers: readonly Tensor[],
-    grid: PatchGrid,
-    specials: number,
-  ): Promise<[values: Float32Array, confidence: Float32Array]> {
+  async predict(layers: readonly Tensor[], grid: PatchGrid, specials: number, results: DenseMaps): Promise<DenseMaps> {
     const { device } = layers[0]!;
     const frames = layers[0]!.dim(0);
-    const pixels = grid.rows * grid.columns * grid.patchSize ** 2;
-    const results = [new Float32Array(frames * pixels * this.values), new Float32Array(frames * pixels)] as const;
     const chunk = this.dpt.framesAtOnce(grid);
     const readings: Promise<unknown>[] = [];
     try {
@@ -72,10 +72,21 @@ export class DptHead {
         await previous;
       }
       await readings.at(-1);
-      return [...results];
+      return results;
     } finally {
       await Promise.allSettled(readings);
     }
+  }
+
+  /**
+   * Memory for the results of `predict`, every page of it touched: the system finds memory only then, 30 ms and more for 50 MB. Asked for while the GPU is at
+   * work on something else, it costs nothing.
+   */
+  maps(frames: number, grid: PatchGrid): DenseMaps {
+    const pixels = frames * grid.rows * grid.columns * grid.patchSize ** 2;
+    const maps: DenseMaps = [new Float32Array(pixels * this.values), new Float32Array(pixels)];
+    for (const map of maps) for (let i = 0; i < map.length; i += PAGE_BYTES / 4) map[i] = 0;
+    return maps;
   }
 
   /** Goes through the motions of `predict` for the first frames, for `Device.rehearse`. */

@@ -166,20 +166,25 @@ export class VGGT {
     await begin('aggregator');
     const layers = new Layers(this, images, wanted, options.observe);
     try {
+      // Results get their memory while the GPU is busy.
+      const computed = device.finish();
+      const depthMaps = wanted.has('depth') ? this.depthHead!.maps(frames, grid) : undefined;
+      const pointMaps = wanted.has('point') ? this.pointHead!.maps(frames, grid) : undefined;
+      await computed;
       let predictions: Predictions = { frames, height, width };
       if (wanted.has('camera')) {
         await begin('camera');
         const estimates = this.cameraHead!.forward(layers.last);
         predictions = { ...predictions, ...cameraPrediction(await readAll(estimates), height, width) };
       }
-      if (wanted.has('depth')) {
+      if (depthMaps !== undefined) {
         await begin('depth');
-        const [depth, depthConf] = await this.depthHead!.predict(layers.dpt, grid, specials);
+        const [depth, depthConf] = await this.depthHead!.predict(layers.dpt, grid, specials, depthMaps);
         predictions = { ...predictions, depth, depthConf };
       }
-      if (wanted.has('point')) {
+      if (pointMaps !== undefined) {
         await begin('point');
-        const [worldPoints, worldPointsConf] = await this.pointHead!.predict(layers.dpt, grid, specials);
+        const [worldPoints, worldPointsConf] = await this.pointHead!.predict(layers.dpt, grid, specials, pointMaps);
         predictions = { ...predictions, worldPoints, worldPointsConf };
       }
       if (wanted.has('track')) {
