@@ -33,19 +33,20 @@ export type AttentionVariant = (typeof ATTENTION_VARIANTS)[number];
 
 /**
  * Tiles of the two kernels on matrices, and which of the two. `flash_matrix`: subgroups of 32 queries; 32 keys a round halve the barriers, while two workgroups
- * still fit on a processor. `flash_matrix_wide`, those with TILES: of wider heads, registers hold one matrix of 16 queries.
+ * still fit on a processor. `flash_matrix_wide`, those with TILES: of wider heads, registers hold one matrix of 16 queries, which meets 16 keys a
+ * round.
  */
 const MATRIX_TILES = tunable<Tile>('attention/flash_matrix', [
   { KEYS: 32, SUBGROUPS: 4 },
   { KEYS: 32, SUBGROUPS: 8 },
   { KEYS: 16, SUBGROUPS: 4 },
   { KEYS: 16, SUBGROUPS: 2 },
-  { KEYS: 16, SUBGROUPS: 4, TILES: 2 },
+  { SUBGROUPS: 4, TILES: 2 },
 ]);
 const WIDE_MATRIX_TILES = tunable<Tile>('attention/flash_matrix wide', [
-  { KEYS: 16, SUBGROUPS: 8, TILES: 2 },
-  { KEYS: 16, SUBGROUPS: 4, TILES: 1 },
-  { KEYS: 16, SUBGROUPS: 8, TILES: 1 },
+  { SUBGROUPS: 8, TILES: 2 },
+  { SUBGROUPS: 4, TILES: 1 },
+  { SUBGROUPS: 8, TILES: 1 },
 ]);
 const NARROW_HEAD = 64;
 /** Bytes of workgroup memory for a query's scores: 16 f32 and padding. */

@@ -5,11 +5,11 @@
 // are in use.
 #include "attention/matrix_operands.wgsl"
 
-const KEYS: u32 = 16u; // no other number
 const SUBGROUPS: u32 = 4u;
 const DIM_MATRICES: u32 = 4u; // DIM / 16, rounded up
 const TILES: u32 = 2u; // 2: the next keys and values arrive while the present ones are in use; 1: in between, at the cost of a barrier
 
+const KEYS: u32 = 16u;
 const THREADS: u32 = SUBGROUP * SUBGROUPS;
 const QUERIES: u32 = 16u * SUBGROUPS;
 const QUADS: u32 = DIM_MATRICES * 2u; // vec4s (of 8 halves) in a row of a tile

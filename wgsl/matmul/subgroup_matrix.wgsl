@@ -150,8 +150,8 @@ fn main(
   var w_next_$i = load_w(w_base_$i + first_quad);
 #end
 
-  // The outer loop runs once, but compilers cannot know that (params.never is 0): the driver measured writes a plain loop out eight times, which takes longer to
-  // compile and runs no faster.
+  // The outer loop runs once, but compilers cannot know that (params.never is 0): the driver measured writes a plain loop out eight times, which takes twice as
+  // long to compile. It runs 1 to 3 % faster at K = 2560, 3 % slower with GELU, else the same.
   var k0 = begin;
   while k0 < end {
     loop {

@@ -79,8 +79,8 @@ export class DptHead {
   }
 
   /**
-   * Memory for the results of `predict`, every page of it touched: the system finds memory only then, 30 ms and more for 50 MB. Asked for while the GPU is at
-   * work on something else, it costs nothing.
+   * Memory for the results of `predict`, every page of it touched: the system finds memory only then (25 to 65 ms for 52 MB on two cores), which is best done
+   * while the GPU is at work on something else.
    */
   maps(frames: number, grid: PatchGrid): DenseMaps {
     const pixels = frames * grid.rows * grid.columns * grid.patchSize ** 2;
