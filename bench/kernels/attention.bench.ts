@@ -145,4 +145,5 @@ export const benches: readonly KernelBench[] = [
     SHAPES.filter(({ queries }) => (queries === 1) === (variant === 'decode')).map((shape) => bench(variant, shape)),
   ),
   stepBench(SHAPES[3]!),
+  stepBench(SHAPES[4]!),
 ];

@@ -25,6 +25,10 @@ export const PROBES: Readonly<Record<string, Probe>> = {
     '1x32768, 16/4 heads of 256, causal',
   ]),
   'attention/decode long': attentionProbe('decode', ['1x32768, 16/4 heads of 256, causal']),
+  'attention/decode subgroups': attentionProbe('step', [
+    '1x512, 16/4 heads of 256, causal',
+    '1x32768, 16/4 heads of 256, causal',
+  ]),
   'attention/step': { name: 'attention', variant: 'step', shapes: ['1x512, 16/4 heads of 256, causal'] },
   'conv2d/subgroup_matrix small': {
     name: 'conv2d',

@@ -4,7 +4,7 @@ import { KernelError } from '../tensor/errors.ts';
 import type { Constants } from '../tensor/shader.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Work } from '../tensor/work.ts';
-import { decode } from './attention_decode.ts';
+import { decode, GROUP_DIMS } from './attention_decode.ts';
 import { sigmoidGate } from './elementwise.ts';
 import { areWhole, type Heads } from './heads.ts';
 import { tileFor, tunable } from './tuning.ts';
@@ -76,7 +76,7 @@ export function attentionSupports(variant: AttentionVariant, q: Heads, k: Heads,
   if (variant === 'naive' || variant === 'flash') return true;
   const isAligned = areWhole(variant === 'flash_register' ? 4 : 8, q, k, v);
   if (variant === 'flash_register') return isAligned && q.dim <= 256;
-  if (variant === 'decode') return isAligned && q.tokens === 1;
+  if (variant === 'decode') return isAligned && q.tokens === 1 && q.dim <= GROUP_DIMS;
   const isHalf = [q, k, v].every(({ tensor }) => tensor.dtype === 'f16');
   return isAligned && isHalf && q.dim <= 256 && q.tensor.device.multipliesMatrices;
 }

@@ -1,3 +1,4 @@
+import type { Device } from '../tensor/device.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Params } from '../tensor/pipeline.ts';
 import type { Constants } from '../tensor/shader.ts';
@@ -7,27 +8,41 @@ import { expectDtype } from './checks.ts';
 import type { Heads } from './heads.ts';
 import { tileFor, tunable } from './tuning.ts';
 
-/** Keys that one workgroup of the decode variant attends to: enough splits to fill the GPU, few enough to join quickly. */
+/** Keys that one workgroup attends to without subgroups: enough splits to fill the GPU, few enough to join quickly. */
 const CHUNK = 64;
-const LONG_CHUNK = tunable('attention/decode long', [{ CHUNK: 256 }, { CHUNK: 128 }]);
+const LONG_CHUNK = tunable('attention/decode long', [{ CHUNK: 512 }, { CHUNK: 256 }, { CHUNK: 128 }]);
 const SPLITS = 256;
 
-/** Query heads that one workgroup of the decode variant takes at most, and values that a thread has in flight; a CPU compiles less of both sooner. */
+/** Query heads that one workgroup takes at most without subgroups, and values that a thread has in flight; a CPU compiles less of both sooner. */
 const TILE = tunable(
   'attention/decode',
   [
-    { GROUP: 1, VALUES: 8 },
-    { GROUP: 8, VALUES: 8 },
+    { GROUP: 1, VALUES: 4 },
+    { GROUP: 8, VALUES: 4 },
     { GROUP: 4, VALUES: 4 },
+    { GROUP: 1, VALUES: 8 },
   ],
   { GROUP: 1, VALUES: 1 },
 );
-/** Dims of all query heads of a workgroup, which its memory bounds. */
-const GROUP_DIMS = 2048;
+/** Dims of all query heads of a workgroup, which its memory bounds, and so of a head. */
+export const GROUP_DIMS = 2048;
 /** Its threads that share a key. */
 const LANES = 8;
+
+/** With subgroups: workgroups among which the keys are dealt, and keys that a team of threads has in flight. An H200 runs 264 at a time. */
+const SUBGROUPS_TILE = tunable('attention/decode subgroups', [
+  { WORKGROUPS: 264, BATCH: 2 },
+  { WORKGROUPS: 132, BATCH: 4 },
+  { WORKGROUPS: 528, BATCH: 2 },
+  { WORKGROUPS: 16, BATCH: 4 },
+]);
+/** Keys of a split are a multiple of so many. */
+const CHUNK_STEP = 32;
+/** Query heads whose queries and outputs a thread has registers for. */
+const MOST_GROUP = 8;
+
 /** Dims of a head that one workgroup of the join takes. */
-const MERGED_DIMS = 128;
+const MERGED_DIMS = 32;
 
 /** Attention of one query, as `attention` describes it. */
 export interface DecodeTask {
@@ -55,28 +70,21 @@ export function decode(out: Tensor, task: DecodeTask): void {
     if (gate.tokens !== 1 || gate.heads !== q.heads || gate.dim !== q.dim)
       throw new KernelError(`attention: a gate ${gate.tokens}x${gate.heads}x${gate.dim} for q 1x${q.heads}x${q.dim}`);
   }
-  const chunk = k.tokens <= CHUNK * SPLITS ? CHUNK : tileFor(device, LONG_CHUNK).CHUNK;
-  const splits = Math.ceil(k.tokens / chunk);
   const shared = q.heads / k.heads;
-  const tile = tileFor(device, TILE);
-  // Where a step stores keys, one workgroup for all queries of a key head does it.
-  let group = Math.min(shared, step === undefined ? tile.GROUP : shared, Math.floor(GROUP_DIMS / q.dim));
+  const lanes = 2 ** Math.ceil(Math.log2(q.dim / 8));
+  const split = step !== undefined && shuffles(device, lanes) ? subgroupsSplit(task, lanes) : memorySplit(task);
+  const { chunk } = split;
+  const splits = Math.ceil(k.tokens / chunk);
+  let group = Math.min(shared, split.group, Math.floor(GROUP_DIMS / q.dim));
   while (shared % group !== 0) group -= 1;
   device.tidy(() => {
     const partial = device.tensor([splits, q.heads, q.dim + 2]);
-    const atCursor = { AT_CURSOR: cursor !== undefined, CHUNK: chunk };
+    const atCursor = { AT_CURSOR: cursor !== undefined };
     device.run({
-      kernel: step === undefined ? 'attention/decode_split' : 'attention/decode_step',
-      constants: {
-        ...constants,
-        ...atCursor,
-        ...step?.constants,
-        GROUP: group,
-        VALUES: tile.VALUES,
-        LANE_PIECES: Math.ceil(q.dim / 8 / LANES),
-      },
+      kernel: split.kernel,
+      constants: { ...constants, ...atCursor, ...step?.constants, ...split.constants, GROUP: group },
       bindings: [...operands, partial, cursor ?? q.tensor, ...(step?.bindings ?? [])],
-      params: { ...params, count: splits },
+      params: { ...params, count: chunk },
       workgroups: [splits, q.heads / group],
       work,
     });
@@ -84,8 +92,44 @@ export function decode(out: Tensor, task: DecodeTask): void {
       kernel: 'attention/decode_merge',
       constants: { ...atCursor, DIM: q.dim, OUT_F16: out.dtype === 'f16', GATED: gate !== undefined },
       bindings: [partial, out, cursor ?? partial, gate?.tensor ?? partial],
-      params: { heads: q.heads, splits, gate_offset: gate?.offset ?? 0, gate_head: gate?.headStride ?? 0 },
+      params: { heads: q.heads, splits, chunk, gate_offset: gate?.offset ?? 0, gate_head: gate?.headStride ?? 0 },
       workgroups: [q.heads, Math.ceil(q.dim / MERGED_DIMS)],
     });
   });
+}
+
+/** How step 1 is done: its kernel, keys of a split and most query heads of a workgroup. */
+interface Split {
+  readonly kernel: string;
+  readonly constants: Constants;
+  readonly chunk: number;
+  readonly group: number;
+}
+
+/** Whether a key's threads lie in one subgroup. */
+function shuffles(device: Device, lanes: number): boolean {
+  return device.has('subgroups') && device.opened.subgroupMinSize >= lanes;
+}
+
+function subgroupsSplit({ q, k }: DecodeTask, lanes: number): Split {
+  const { WORKGROUPS, BATCH } = tileFor(q.tensor.device, SUBGROUPS_TILE);
+  return {
+    kernel: 'attention/decode_step_subgroups',
+    constants: { LANES: lanes, BATCH },
+    chunk: Math.ceil((k.tokens * k.heads) / WORKGROUPS / CHUNK_STEP) * CHUNK_STEP,
+    group: MOST_GROUP,
+  };
+}
+
+function memorySplit({ q, k, step }: DecodeTask): Split {
+  const { device } = q.tensor;
+  const chunk = k.tokens <= CHUNK * SPLITS ? CHUNK : tileFor(device, LONG_CHUNK).CHUNK;
+  const { GROUP, VALUES } = tileFor(device, TILE);
+  return {
+    kernel: step === undefined ? 'attention/decode_split' : 'attention/decode_step',
+    constants: { CHUNK: chunk, VALUES, LANE_PIECES: Math.ceil(q.dim / 8 / LANES) },
+    chunk,
+    // Where a step stores keys, one workgroup for all queries of a key head does it.
+    group: step === undefined ? GROUP : Number.POSITIVE_INFINITY,
+  };
 }

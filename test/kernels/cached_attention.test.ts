@@ -1,7 +1,9 @@
-import { afterEach, describe, expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
 import { cachedAttention } from '../../src/kernels/cached_attention.ts';
 import { createCursor } from '../../src/kernels/cursor.ts';
 import { heads } from '../../src/kernels/heads.ts';
+import type { Tile } from '../../src/tensor/device.ts';
+import type { Feature } from '../../src/tensor/gpu.ts';
 import { relativeL2 } from '../compare.ts';
 import { useDevice } from '../device.ts';
 import { Random } from '../random.ts';
@@ -10,12 +12,6 @@ import { sigmoidGate } from '../reference/elementwise.ts';
 import { rope } from '../reference/head_norm_rope.ts';
 import { rmsNorm } from '../reference/rms_norm.ts';
 import { readValues, uploadAs } from '../tensors.ts';
-
-const device = useDevice();
-
-afterEach(() => {
-  device().tuning.clear();
-});
 
 interface Sizes {
   readonly count: number;
@@ -59,19 +55,41 @@ function reference(rows: Float64Array[], angles: number[][], weights: Float32Arr
   return { out: sigmoidGate(attended, gate), k, v };
 }
 
+interface Case {
+  readonly sizes: Sizes;
+  readonly dtype: 'f32' | 'f16';
+  readonly fused: number;
+  readonly prompt: number;
+  readonly disable?: readonly Feature[];
+  readonly tile?: Tile;
+}
+
 const small = { count: 4, kvHeads: 2, dim: 16, half: 3 };
 
 describe.each([
   { sizes: small, dtype: 'f32', fused: 0, prompt: 61 },
   { sizes: small, dtype: 'f32', fused: 1, prompt: 61 },
+  { sizes: small, dtype: 'f32', fused: 1, prompt: 61, disable: ['subgroups'] },
   { sizes: { count: 3, kvHeads: 1, dim: 40, half: 20 }, dtype: 'f16', fused: 1, prompt: 126 },
+  { sizes: { count: 3, kvHeads: 1, dim: 40, half: 20 }, dtype: 'f16', fused: 1, prompt: 126, disable: ['subgroups'] },
+  // Several rounds of a workgroup's teams, and more dims turned than not.
+  {
+    sizes: { count: 8, kvHeads: 4, dim: 64, half: 24 },
+    dtype: 'f16',
+    fused: 1,
+    prompt: 600,
+    tile: { WORKGROUPS: 16, BATCH: 4 },
+  },
   // More queries a key head than one workgroup has memory for.
   { sizes: { count: 9, kvHeads: 1, dim: 256, half: 32 }, dtype: 'f16', fused: 1, prompt: 62 },
   // A head size that the one-token kernels do not take.
   { sizes: { count: 2, kvHeads: 2, dim: 12, half: 2 }, dtype: 'f16', fused: 1, prompt: 9 },
-] as const)('attention over a cache: %o', ({ sizes, dtype, fused, prompt }) => {
+] as const satisfies Case[])('attention over a cache: %o', ({ sizes, dtype, fused, prompt, disable, tile }: Case) => {
+  const device = useDevice(disable);
+
   it('prompts and single tokens agree with the formulas', async () => {
     device().tuning.set('attention/step', { FUSED: fused });
+    if (tile !== undefined) device().tuning.set('attention/decode subgroups', tile);
     const { count, kvHeads, dim, half } = sizes;
     const random = new Random(dim + prompt);
     const stride = 2 * (count + kvHeads) * dim;
@@ -141,20 +159,24 @@ describe.each([
   });
 });
 
-it('refuses operands that do not fit', () => {
-  const view = { tokens: 1, heads: 1, dim: 8, tokenStride: 8 };
-  const row = heads(device().tensor([1, 8]), view);
-  const projected = { query: row, key: row, value: row, gate: row };
-  const cache = { k: device().tensor([4, 1, 8]), v: device().tensor([4, 1, 8]) };
-  const weight = device().tensor([8]);
-  const norm = { kind: 'rms', weight, eps: 1e-6 } as const;
-  const rope = { table: device().tensor([1, 2, 2]), half: 2, blocks: 1 };
-  const options = { qNorm: norm, kNorm: norm, rope, total: 1, dtype: 'f32' } as const;
-  device().tuning.set('attention/step', { FUSED: 1 });
-  expect(() => cachedAttention(projected, cache, { ...options, total: 5 })).toThrow(/reach element/);
-  expect(() => cachedAttention(projected, cache, { ...options, rope: { ...rope, half: 1 } })).toThrow(/the table/);
-  const short = { ...norm, weight: device().tensor([4]) };
-  expect(() => cachedAttention(projected, cache, { ...options, kNorm: short })).toThrow(/the keys' norm/);
-  const wide = { ...row, heads: 2 };
-  expect(() => cachedAttention({ ...projected, gate: wide }, cache, options)).toThrow(/a gate 1x2x8/);
+describe('attention over a cache', () => {
+  const device = useDevice();
+
+  it('refuses operands that do not fit', () => {
+    const view = { tokens: 1, heads: 1, dim: 8, tokenStride: 8 };
+    const row = heads(device().tensor([1, 8]), view);
+    const projected = { query: row, key: row, value: row, gate: row };
+    const cache = { k: device().tensor([4, 1, 8]), v: device().tensor([4, 1, 8]) };
+    const weight = device().tensor([8]);
+    const norm = { kind: 'rms', weight, eps: 1e-6 } as const;
+    const rope = { table: device().tensor([1, 2, 2]), half: 2, blocks: 1 };
+    const options = { qNorm: norm, kNorm: norm, rope, total: 1, dtype: 'f32' } as const;
+    device().tuning.set('attention/step', { FUSED: 1 });
+    expect(() => cachedAttention(projected, cache, { ...options, total: 5 })).toThrow(/reach element/);
+    expect(() => cachedAttention(projected, cache, { ...options, rope: { ...rope, half: 1 } })).toThrow(/the table/);
+    const short = { ...norm, weight: device().tensor([4]) };
+    expect(() => cachedAttention(projected, cache, { ...options, kNorm: short })).toThrow(/the keys' norm/);
+    const wide = { ...row, heads: 2 };
+    expect(() => cachedAttention({ ...projected, gate: wide }, cache, options)).toThrow(/a gate 1x2x8/);
+  });
 });

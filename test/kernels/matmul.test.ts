@@ -245,10 +245,11 @@ it('takes small tiles in registers where large ones would be half empty, or woul
 });
 
 it.each([
+  { SLOTS: 6, THREADS: 32, LOADS: 6 },
   { SLOTS: 2, THREADS: 32, LOADS: 20 },
   { SLOTS: 4, THREADS: 64, LOADS: 20 },
   { SLOTS: 2, THREADS: 128, LOADS: 8 },
-])('keeps several pieces of a row in flight: %o', async (tile) => {
+])('reads rows in pieces and groups of other sizes: %o', async (tile) => {
   for (const [name, n] of [
     ['wide', 8194],
     ['narrow', 71],

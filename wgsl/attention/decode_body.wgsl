@@ -6,20 +6,23 @@
 // more than the most it may be, and chunks beyond the last key end at once.
 // partial: f32 [splits, heads, DIM + 2]: unnormalised outputs, then maximum score and sum of exponentials.
 // One workgroup: one chunk for GROUP query heads (x: chunk, y: group), 256 threads. Scores: LANES threads a key, each with pieces of eight dims. Outputs: a
-// piece of eight dims of one head a thread, from every PARTS-th key. All arithmetic in f32.
-#include "attention/params.wgsl"
+// piece of eight dims of all GROUP heads a thread, from every PARTS-th key. The keys and values of the next round travel while one is worked on, the first
+// keys while the query is prepared and the first values while scores become probabilities. All arithmetic in f32.
+#include "attention/decode_operands.wgsl"
 
 const GROUP: u32 = 4u; // a divisor of the query heads of a key head
 const CHUNK: u32 = 64u;
 const AT_CURSOR: bool = false;
 const LANE_PIECES: u32 = 4u; // DIM / 8 / LANES, rounded up
-const VALUES: u32 = 8u; // values that a thread has in flight
+const VALUES: u32 = 4u; // values that a thread has in flight
 
 const LANES: u32 = 8u;
 const THREADS: u32 = 256u;
+const KEYS: u32 = THREADS / LANES; // of a round
 const PIECES: u32 = DIM / 8u;
-const UNITS: u32 = GROUP * PIECES;
-const PARTS: u32 = max(1u, THREADS / UNITS);
+const PARTS: u32 = THREADS / PIECES;
+// Outputs on their way from parts to sums: dims 0, 8, 16, ... of a part beside each other, so that neither writing nor reading meets one bank many times.
+const STRIDE: u32 = PIECES + min(4u, PIECES / 8u);
 // Threads that look for a head's maximum, and that add up its exponentials.
 const SEEKERS: u32 = 16u;
 
@@ -31,35 +34,23 @@ var<workgroup> scores: array<f32, GROUP * CHUNK>;
 // One head more than GROUP, for what decode_step.wgsl does with its key.
 var<workgroup> found: array<f32, (GROUP + 1u) * SEEKERS>;
 var<workgroup> largest: array<f32, GROUP + 1u>;
-// Sums of lanes on their way to scores, then outputs of the parts.
-var<workgroup> sums: array<f32, max(THREADS * GROUP, max(PARTS * GROUP * DIM, (GROUP + 1u) * DIM))>;
-
-struct Eight {
-  low: vec4<f32>,
-  high: vec4<f32>,
-}
-
-fn load_k(i: u32) -> Eight {
-  if KV_DTYPE == DTYPE_F32 {
-    return Eight(bitcast<vec4<f32>>(k[i / 4u]), bitcast<vec4<f32>>(k[i / 4u + 1u]));
-  }
-  let words = k[i / 8u];
-  return Eight(widen_quad(words.xy, KV_DTYPE), widen_quad(words.zw, KV_DTYPE));
-}
-
-fn load_v(i: u32) -> Eight {
-  if KV_DTYPE == DTYPE_F32 {
-    return Eight(bitcast<vec4<f32>>(v[i / 4u]), bitcast<vec4<f32>>(v[i / 4u + 1u]));
-  }
-  let words = v[i / 8u];
-  return Eight(widen_quad(words.xy, KV_DTYPE), widen_quad(words.zw, KV_DTYPE));
-}
+// Sums of lanes on their way to scores, then one head's outputs of the parts.
+var<workgroup> sums: array<f32, max(THREADS * GROUP, max(PARTS * 8u * STRIDE, (GROUP + 1u) * DIM))>;
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) group: vec3<u32>) {
   let head0 = group.y * GROUP;
   let g = kv_head(head0);
   let key0 = group.x * CHUNK;
+  // Keys, values and pieces beyond the end read the last ones and count for nothing: behind branches the loads would wait for one another.
+  let lane = thread % LANES;
+  let own = thread / LANES;
+  let k_base = params.k_offset + key0 * params.k_token + g * params.k_head;
+  let first_key = min(own, params.key_tokens - 1u - key0) * params.k_token;
+#repeat j LANE_PIECES
+  let piece_$j = k_base + min(lane + $ju * LANES, PIECES - 1u) * 8u;
+  var next_key_$j = fetch_k(piece_$j + first_key);
+#end
   var key_tokens = params.key_tokens;
   if AT_CURSOR {
     key_tokens = cursor[0] + 1u;
@@ -68,23 +59,26 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     return;
   }
   let keys = min(CHUNK, key_tokens - key0);
-  prepare(thread, head0, g, key_tokens - key0 <= CHUNK, key_tokens - 1u);
+  let has_newest = key_tokens - key0 <= CHUNK;
+  prepare(thread, head0, g, has_newest, key_tokens - 1u);
   workgroupBarrier();
-
-  let lane = thread % LANES;
-  for (var first = 0u; first < CHUNK; first += THREADS / LANES) {
-    // Keys and pieces beyond the end read the last ones and count for nothing: behind branches the loads would wait for one another.
-    let key = first + thread / LANES;
-    let base = params.k_offset + (key0 + min(key, keys - 1u)) * params.k_token + g * params.k_head;
+  if has_newest {
 #repeat j LANE_PIECES
-    let piece_$j = min(lane + $ju * LANES, PIECES - 1u);
-    let key_$j = load_k(base + piece_$j * 8u);
+    next_key_$j = fetch_k(piece_$j + min(own, keys - 1u) * params.k_token);
+#end
+  }
+
+  for (var first = 0u; first < keys; first += KEYS) {
+    let next = min(first + KEYS + own, keys - 1u) * params.k_token;
+#repeat j LANE_PIECES
+    let key_$j = widen(next_key_$j);
+    next_key_$j = fetch_k(piece_$j + next);
 #end
     var products = array<f32, GROUP>();
 #repeat j LANE_PIECES
     if lane + $ju * LANES < PIECES {
       for (var h = 0u; h < GROUP; h++) {
-        let at = 2u * (h * PIECES + piece_$j);
+        let at = 2u * (h * PIECES + lane + $ju * LANES);
         products[h] += dot(key_$j.low, query[at]) + dot(key_$j.high, query[at + 1u]);
       }
     }
@@ -93,17 +87,27 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
       sums[h * THREADS + thread] = products[h];
     }
     workgroupBarrier();
-    for (var i = thread; i < GROUP * (THREADS / LANES); i += THREADS) {
-      let h = i / (THREADS / LANES);
-      let k_index = i % (THREADS / LANES);
+    for (var i = thread; i < GROUP * KEYS; i += THREADS) {
+      let h = i / KEYS;
+      let key = i % KEYS;
       var sum = 0.0;
       for (var j = 0u; j < LANES; j++) {
-        sum += sums[h * THREADS + k_index * LANES + j];
+        sum += sums[h * THREADS + key * LANES + j];
       }
-      scores[h * CHUNK + first + k_index] = select(-3.0e38, sum, first + k_index < keys);
+      if first + key < keys {
+        scores[h * CHUNK + first + key] = sum;
+      }
     }
     workgroupBarrier();
   }
+
+  let piece = thread % PIECES;
+  let part = thread / PIECES;
+  let v_base = params.v_offset + key0 * params.v_token + g * params.v_head + piece * 8u;
+#repeat j VALUES
+  var next_value_$j = fetch_v(v_base + min(part + $ju * PARTS, keys - 1u) * params.v_token);
+#end
+  workgroupBarrier();
 
   // The exponentials replace the scores.
   if thread < GROUP * SEEKERS {
@@ -134,38 +138,45 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     found[thread] = sum;
   }
 
-  for (var slot = thread; slot < PARTS * UNITS; slot += THREADS) {
-    let part = slot / UNITS;
-    let h = (slot % UNITS) / PIECES;
-    let piece = slot % PIECES;
-    let base = params.v_offset + key0 * params.v_token + g * params.v_head + piece * 8u;
-    var low = vec4<f32>();
-    var high = vec4<f32>();
+#repeat h GROUP
+  var low_$h = vec4<f32>();
+  var high_$h = vec4<f32>();
+#end
+  if part < PARTS {
     for (var s0 = part; s0 < keys; s0 += VALUES * PARTS) {
 #repeat j VALUES
       let s_$j = min(s0 + $ju * PARTS, keys - 1u);
-      let value_$j = load_v(base + s_$j * params.v_token);
+      let value_$j = widen(next_value_$j);
+      next_value_$j = fetch_v(v_base + min(s0 + (VALUES + $ju) * PARTS, keys - 1u) * params.v_token);
 #end
 #repeat j VALUES
-      let weight_$j = select(0.0, scores[h * CHUNK + s_$j], s0 + $ju * PARTS < keys);
-      low += weight_$j * value_$j.low;
-      high += weight_$j * value_$j.high;
+      let counts_$j = s0 + $ju * PARTS < keys;
+#repeat h GROUP
+      let weight_$j_$h = select(0.0, scores[$hu * CHUNK + s_$j], counts_$j);
+      low_$h += weight_$j_$h * value_$j.low;
+      high_$h += weight_$j_$h * value_$j.high;
+#end
 #end
     }
-    let at = (part * GROUP + h) * DIM + piece * 8u;
+  }
+#repeat h GROUP
+  workgroupBarrier();
+  if part < PARTS {
+    let at = part * 8u * STRIDE + piece;
     for (var d = 0u; d < 4u; d++) {
-      sums[at + d] = low[d];
-      sums[at + d + 4u] = high[d];
+      sums[at + d * STRIDE] = low_$h[d];
+      sums[at + (d + 4u) * STRIDE] = high_$h[d];
     }
   }
   workgroupBarrier();
-  for (var i = thread; i < GROUP * DIM; i += THREADS) {
+  for (var d = thread; d < DIM; d += THREADS) {
     var sum = 0.0;
-    for (var part = 0u; part < PARTS; part++) {
-      sum += sums[part * GROUP * DIM + i];
+    for (var p = 0u; p < PARTS; p++) {
+      sum += sums[(p * 8u + d % 8u) * STRIDE + d / 8u];
     }
-    partial[(group.x * params.heads + head0 + i / DIM) * (DIM + 2u) + i % DIM] = sum;
+    partial[(group.x * params.heads + head0 + $hu) * (DIM + 2u) + d] = sum;
   }
+#end
   if thread < GROUP {
     var sum = 0.0;
     for (var i = 0u; i < SEEKERS; i++) {

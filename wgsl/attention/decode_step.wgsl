@@ -4,7 +4,8 @@
 // k, v: the caches, f32 or f16, of which the last of the tokens seen is written here. q_norm, k_norm: f32 [DIM]. table: [rows, HALF] of (cos, sin), f32:
 // row 0 is this token's, or with AT_CURSOR row cursor[1].
 // Every workgroup prepares its own queries; that takes less time than a dispatch of its own. The one with the newest token of a key head stores its key and value
-// and then reads them like all others. Where a key head has several groups of queries, each stores the same bits and reads what it stored.
+// and then reads them like all others. Where a key head has several groups of queries, each stores the same bits and reads what it stored; keys asked for before
+// that are asked for again.
 #include "attention/decode_body.wgsl"
 
 const HALF: u32 = 1u;
@@ -19,10 +20,6 @@ const NEW_V: u32 = 0u;
 @group(0) @binding(5) var<storage, read> q_norm: array<f32>;
 @group(0) @binding(6) var<storage, read> k_norm: array<f32>;
 @group(0) @binding(7) var<storage, read> table: array<vec2<f32>>;
-
-fn narrowed(value: vec4<f32>) -> vec2<u32> {
-  return vec2<u32>(narrow_pair(value.x, value.y), narrow_pair(value.z, value.w));
-}
 
 fn four(i: u32) -> vec4<f32> {
   return vec4<f32>(sums[i], sums[i + 1u], sums[i + 2u], sums[i + 3u]);
@@ -79,22 +76,22 @@ fn prepare(thread: u32, head0: u32, g: u32, has_newest: bool, position: u32) {
   }
   if has_newest {
     for (var i = thread; i < PIECES; i += THREADS) {
-      let key = Eight(four(GROUP * DIM + 8u * i), four(GROUP * DIM + 8u * i + 4u));
+      let key = stored(Eight(four(GROUP * DIM + 8u * i), four(GROUP * DIM + 8u * i + 4u)));
       let from_row = NEW_V + g * DIM + 8u * i;
-      let value = Eight(
+      let value = stored(Eight(
         vec4<f32>(row[from_row], row[from_row + 1u], row[from_row + 2u], row[from_row + 3u]),
         vec4<f32>(row[from_row + 4u], row[from_row + 5u], row[from_row + 6u], row[from_row + 7u]),
-      );
+      ));
       let k_at = params.k_offset + position * params.k_token + g * params.k_head + 8u * i;
       let v_at = params.v_offset + position * params.v_token + g * params.v_head + 8u * i;
       if KV_DTYPE == DTYPE_F32 {
-        k[k_at / 4u] = bitcast<vec4<u32>>(key.low);
-        k[k_at / 4u + 1u] = bitcast<vec4<u32>>(key.high);
-        v[v_at / 4u] = bitcast<vec4<u32>>(value.low);
-        v[v_at / 4u + 1u] = bitcast<vec4<u32>>(value.high);
+        k[k_at / 4u] = key.first;
+        k[k_at / 4u + 1u] = key.second;
+        v[v_at / 4u] = value.first;
+        v[v_at / 4u + 1u] = value.second;
       } else {
-        k[k_at / 8u] = vec4<u32>(narrowed(key.low), narrowed(key.high));
-        v[v_at / 8u] = vec4<u32>(narrowed(value.low), narrowed(value.high));
+        k[k_at / 8u] = key.first;
+        v[v_at / 8u] = value.first;
       }
     }
   }

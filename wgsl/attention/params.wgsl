@@ -2,7 +2,7 @@
 //   out[t, h, :] = sum_s softmax_s(scale * q[t, h, :] . k[s, g, :]) v[s, g, :]       g = h / (heads / kv_heads)
 // Tokens come in params.segments equal segments that do not see each other: query_tokens queries and key_tokens keys in each.
 // With CAUSAL, query t of a segment sees keys 0 .. t + key_tokens - query_tokens (earlier keys come from a cache).
-// first and count: of the queries that the naive variant takes at a time, or splits (decoding); 0 elsewhere.
+// first and count: of the queries that the naive variant takes at a time; count: keys of a split (decoding); 0 elsewhere.
 // q, k, v: f32 or f16, element (t, h, d) at offset + t * token stride + h * head stride + d. out: [T, heads, DIM] f32 or f16.
 #include "common/dtype.wgsl"
 
