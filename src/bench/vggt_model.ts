@@ -1,5 +1,5 @@
 import type { DtypeName } from '../models/precision.ts';
-import type { PredictPhase } from '../models/vggt/predictions.ts';
+import type { HeadName, PredictPhase } from '../models/vggt/predictions.ts';
 import { VGGT } from '../models/vggt/vggt.ts';
 import type { LoadProgress } from '../models/weights.ts';
 import type { Device } from '../tensor/device.ts';
@@ -10,12 +10,23 @@ import type { BenchedModel, ModelSizes, ModelWork } from './model_work.ts';
 const LAYERS = [11, 17, 23];
 const RUNS = 3;
 
+/** Points that are tracked: so many across as down. */
+const POINTS_A_SIDE = 4;
+
 /** A head on some frames, results read back: the time of its phase in a whole prediction. */
-function headWork(vggt: VGGT, head: 'camera' | 'depth' | 'point', frames: number): ModelWork {
+function headWork(vggt: VGGT, head: HeadName, frames: number): ModelWork {
   const { patch_size } = vggt.config;
   const { height, width } = noiseFrames(0, patch_size);
+  const queryPoints = Float32Array.from({ length: 2 * POINTS_A_SIDE ** 2 }, (_, i) => {
+    const place = i % 2 === 0 ? (i / 2) % POINTS_A_SIDE : Math.floor(i / 2 / POINTS_A_SIDE);
+    return ((place + 0.5) / POINTS_A_SIDE) * (i % 2 === 0 ? width : height);
+  });
   const predict = (onPhase?: (phase: PredictPhase) => void) =>
-    vggt.predict(noiseFrames(frames, patch_size), { heads: [head], ...(onPhase && { onPhase }) });
+    vggt.predict(noiseFrames(frames, patch_size), {
+      heads: [head],
+      ...(head === 'track' && { queryPoints }),
+      ...(onPhase && { onPhase }),
+    });
   return {
     name: `${head} head`,
     shape: framesShape({ frames, height, width }),
@@ -47,10 +58,9 @@ export async function loadVggt(
   const { depth, patch_size } = vggt.config;
   const inside = LAYERS.filter((layer) => layer < depth);
   const layers = inside.length > 0 ? inside : [-1];
-  const heads = (['camera', 'depth', 'point'] as const).filter((head) => vggt.heads.includes(head));
   const works = frames.flatMap((count) => [
     aggregatorWork(device, vggt.aggregator, layers, count, patch_size),
-    ...heads.map((head) => headWork(vggt, head, count)),
+    ...vggt.heads.map((head) => headWork(vggt, head, count)),
   ]);
   return { kind: 'vggt', works, close: async () => vggt.close() };
 }

@@ -79,21 +79,32 @@ const WIDE_ROWS = 8192;
 const MATRIX_WORKGROUPS = 40;
 const REGISTER_WORKGROUPS = 128;
 
-/** Workgroups of either variant that run at a time on the largest card measured, an H100. */
-const SLOTS = 264;
-/** Least K of a part. */
-const LEAST_SPLIT = 512;
-/** Most parts: many small tiles of the register variant have a long way through K. */
-const MOST_SPLITS = { register: 8, subgroup_matrix: 4 };
+/** How far the K of a tile may be shared. */
+interface Sharing {
+  /** Workgroups that run at a time on the largest cards measured, H100 and H200. */
+  readonly slots: number;
+  /** Least K of a part. */
+  readonly least: number;
+  /** Most parts. */
+  readonly most: number;
+}
+const MATRIX_SHARING: Sharing = { slots: 264, least: 512, most: 4 };
+/** Many small tiles have a long way through K. */
+const LARGE_REGISTER_SHARING: Sharing = { slots: 264, least: 512, most: 8 };
+const SMALL_REGISTER_SHARING: Sharing = { slots: 528, least: 128, most: 8 };
 /** What joining one more part costs on that card, in rounds of its workgroups, for each result over K. */
 const JOIN_COST = 1e-4;
 
 /** In how many parts to split K, so that the last round of workgroups is not nearly empty: the fewest rounds, each as long as a part, and the joining. */
-function chooseSplits(tiles: number, [m, n, k]: readonly [number, number, number], most: number): number {
+function chooseSplits(
+  tiles: number,
+  [m, n, k]: readonly [number, number, number],
+  { slots, least, most }: Sharing,
+): number {
   const cost = (splits: number) =>
-    Math.ceil((tiles * splits) / SLOTS) / splits + (splits === 1 ? 0 : (splits * JOIN_COST * m * n) / k);
+    Math.ceil((tiles * splits) / slots) / splits + (splits === 1 ? 0 : (splits * JOIN_COST * m * n) / k);
   let best = 1;
-  for (let splits = 2; splits <= most && k / splits >= LEAST_SPLIT; splits++) {
+  for (let splits = 2; splits <= most && k / splits >= least; splits++) {
     if (cost(splits) < cost(best)) best = splits;
   }
   return best;
@@ -126,7 +137,8 @@ export function tile(
       const fits = large.SIDE * REGISTER_BYTES <= device.limits.maxComputeWorkgroupStorageSize;
       const constants = isWorthIt && fits ? large : SMALL_REGISTER_TILE;
       const workgroups = cut(constants.SIDE);
-      const splits = whole ? 1 : chooseSplits(workgroups[0] * workgroups[1], [m, n, k], MOST_SPLITS.register);
+      const sharing = constants.SIDE === SMALL_REGISTER_TILE.SIDE ? SMALL_REGISTER_SHARING : LARGE_REGISTER_SHARING;
+      const splits = whole ? 1 : chooseSplits(workgroups[0] * workgroups[1], [m, n, k], sharing);
       return { constants, workgroups, ...splitting(splits, k, REGISTER_STEP) };
     }
     case 'subgroup_matrix': {
@@ -136,7 +148,7 @@ export function tile(
       );
       const found = counts.findIndex((count) => count >= MATRIX_WORKGROUPS);
       const best = found < 0 ? tiles.length - 1 : found;
-      const splits = whole ? 1 : chooseSplits(counts[best]!, [m, n, k], MOST_SPLITS.subgroup_matrix);
+      const splits = whole ? 1 : chooseSplits(counts[best]!, [m, n, k], MATRIX_SHARING);
       return {
         constants: { ...tiles[best]!, TAIL: k % tiles[best]!.STEP !== 0 },
         workgroups: grid(counts[best]!),

@@ -30,7 +30,7 @@ const cases: Case[] = [
   { name: 'tiny text', tokens: 9, heads: 2, dim: 16, norm: 'rms', half: 2, blocks: 1 },
   { name: 'norm alone', tokens: 4, heads: 3, dim: 66, norm: 'layer' },
   { name: 'long heads', tokens: 2, heads: 1, dim: 2050, norm: 'rms', half: 512, blocks: 2 },
-  { name: 'quads that do not come out even', tokens: 2, heads: 3, dim: 260, norm: 'layer', half: 64, blocks: 2 },
+  { name: 'pairs that do not come out even', tokens: 2, heads: 3, dim: 264, norm: 'layer', half: 64, blocks: 2 },
   { name: 'a plain move', tokens: 5, heads: 2, dim: 10 },
 ];
 

@@ -214,25 +214,30 @@ describe.each([undefined, ['subgroups', 'immediates']] as const)('the rest of a 
 });
 
 it.each([
-  ['f32', 'f32', 24],
-  ['f32', 'bf16', 40],
-  ['f16', 'f16', 72],
-] as const)('takes large tiles in registers where the result is large: %s by %s, K %i', async (xDtype, wDtype, k) => {
+  ['f32', 'f32', 24, 'nothing'],
+  ['f32', 'bf16', 40, 'a bias'],
+  ['f16', 'f16', 72, 'everything'],
+] as const)('takes large tiles in registers where the result is large: %s by %s, K %i and %s', async (...asked) => {
+  const [xDtype, wDtype, k, epilogue] = asked;
   const run = vi.spyOn(device(), 'run');
   const [m, n] = [130, 8151];
   const random = new Random(k);
-  const [x, w, bias] = [
-    quantise(random.normal(m * k), xDtype),
-    quantise(random.normal(n * k), wDtype),
-    random.normal(n),
-  ];
+  const [x, w] = [quantise(random.normal(m * k), xDtype), quantise(random.normal(n * k), wDtype)];
+  const vectors = {
+    ...(epilogue !== 'nothing' && { bias: random.normal(n) }),
+    ...(epilogue === 'everything' && { gamma: random.normal(n), residual: random.normal(m * n) }),
+  };
+  const activation = epilogue === 'everything' ? 'gelu_erf' : 'none';
+  const uploaded = Object.entries(vectors).map(([name, values]) => [name, uploadAs(device(), values, [values.length])]);
   const out = linear(uploadAs(device(), x, [m, k], xDtype), uploadAs(device(), w, [n, k], wDtype), {
     variant: 'register',
-    bias: uploadAs(device(), bias, [n]),
+    activation,
+    ...Object.fromEntries(uploaded),
   });
   expect(run.mock.calls[0]![0].constants).toMatchObject({ SIDE: 8 });
   run.mockRestore();
-  expect(relativeL2(await readValues(out), linearReference(x, w, [m, n, k], { bias }))).toBeLessThan(2e-6);
+  const expected = linearReference(x, w, [m, n, k], { ...vectors, activation });
+  expect(relativeL2(await readValues(out), expected)).toBeLessThan(2e-6);
 });
 
 it('takes small tiles in registers where large ones would be half empty, or would not fit', () => {

@@ -1,10 +1,12 @@
-// head_norm_rope.wgsl four elements at a time, for offsets, strides, dim and HALF that are multiples of 4. Operands: params.wgsl.
-// A lane reads its PIECES quads of a vector once and keeps them; the quads that they are rotated with are in the cache by then. Lanes exchange their sum and
-// the squares of their differences from their own mean, which together give the vector's moments with one barrier.
+// head_norm_rope.wgsl four elements at a time, for offsets and strides that are multiples of 4, dim of 8 and HALF of 4. Operands: params.wgsl.
+// A lane reads PAIRS pairs of quads of a vector once and keeps them, the two of a pair being those that turn into each other (beyond the blocks, neighbours),
+// so that neither is read again and angles serve both. Lanes exchange their sum and the squares of their differences from their own mean, which together give
+// the vector's moments with one barrier.
 // Source of that: Chan, Golub and LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, 1979.
 #include "head_norm_rope/params.wgsl"
 
-const PIECES: u32 = 1u;
+const PAIRS: u32 = 1u; // dim / 8 / LANES, rounded up
+const TURNING: u32 = BLOCKS * (HALF / 4u); // pairs of a vector that turn
 
 @group(0) @binding(0) var<storage, read> input: array<vec2<u32>>;
 @group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;
@@ -15,7 +17,7 @@ const PIECES: u32 = 1u;
 var<workgroup> partials: array<vec2<f32>, THREADS>;
 
 fn elements_of(lane: u32) -> f32 {
-  return f32(4u * ((params.dim / 4u + LANES - 1u - lane) / LANES));
+  return f32(8u * ((params.dim / 8u + LANES - 1u - lane) / LANES));
 }
 
 // The moments of a vector from its lanes' (sum, squares of differences from the lane's mean); without a mean, squares of the elements.
@@ -61,19 +63,32 @@ fn normalised(values: vec4<f32>, i: u32, m: Moments) -> vec4<f32> {
   return result;
 }
 
-fn rotated(vector: Vector, values: vec4<f32>, i: u32, m: Moments) -> vec4<f32> {
-  let u = normalised(values, i, m);
-  let block = i / (2u * HALF);
-  if block >= BLOCKS {
-    return u;
+// Elements of a vector at which a pair's quads begin.
+fn places_of(pair: u32) -> vec2<u32> {
+  if pair < TURNING {
+    let block = pair / (HALF / 4u);
+    let first = 2u * HALF * block + 4u * (pair % (HALF / 4u));
+    return vec2<u32>(first, first + HALF);
   }
-  let is_first = i % (2u * HALF) < HALF;
-  let partner = select(i - HALF, i + HALF, is_first);
-  let at = ((vector.table_row * BLOCKS + block) * HALF + i % HALF) / 2u;
-  let angles = array<vec4<f32>, 2>(table[at], table[at + 1u]);
-  let cosines = vec4<f32>(angles[0].xz, angles[1].xz);
-  let sines = vec4<f32>(angles[0].yw, angles[1].yw);
-  return u * cosines + select(sines, -sines, is_first) * normalised(quad_at(vector.source + partner), partner, m);
+  let first = 2u * HALF * BLOCKS + 8u * (pair - TURNING);
+  return vec2<u32>(first, first + 4u);
+}
+
+struct Pair {
+  first: vec4<f32>,
+  second: vec4<f32>,
+}
+
+fn turned(values: Pair, pair: u32, table_row: u32) -> Pair {
+  if pair >= TURNING {
+    return values;
+  }
+  let at = (table_row * BLOCKS * HALF + 4u * pair) / 2u;
+  let low = table[at];
+  let high = table[at + 1u];
+  let cosines = vec4<f32>(low.xz, high.xz);
+  let sines = vec4<f32>(low.yw, high.yw);
+  return Pair(values.first * cosines - values.second * sines, values.second * cosines + values.first * sines);
 }
 
 fn store(at: u32, values: vec4<f32>) {
@@ -93,11 +108,14 @@ fn main(
 ) {
   let vector = vector_of(line_index(workgroup, counts) * GROUPS + thread / LANES);
   var sum = 0.0;
-#repeat p PIECES
-  let i_$p = 4u * (thread % LANES + $pu * LANES);
-  let inside_$p = i_$p < vector.count;
-  let values_$p = select(vec4<f32>(), quad_at(select(0u, vector.source + i_$p, inside_$p)), inside_$p);
-  sum += dot(values_$p, vec4<f32>(1.0));
+#repeat p PAIRS
+  let pair_$p = thread % LANES + $pu * LANES;
+  let at_$p = places_of(pair_$p);
+  let inside_$p = 8u * pair_$p < vector.count;
+  let source_$p = select(vec2<u32>(), vector.source + at_$p, inside_$p);
+  let first_$p = select(vec4<f32>(), quad_at(source_$p.x), inside_$p);
+  let second_$p = select(vec4<f32>(), quad_at(source_$p.y), inside_$p);
+  sum += dot(first_$p + second_$p, vec4<f32>(1.0));
 #end
   var m: Moments;
   if NORM != 0u {
@@ -106,15 +124,19 @@ fn main(
       lane_mean = sum / max(elements_of(thread % LANES), 1.0);
     }
     var squares = 0.0;
-#repeat p PIECES
-    let difference_$p = select(vec4<f32>(), values_$p - lane_mean, inside_$p);
-    squares += dot(difference_$p, difference_$p);
+#repeat p PAIRS
+    let differences_$p = Pair(first_$p - lane_mean, second_$p - lane_mean);
+    let found_$p = dot(differences_$p.first, differences_$p.first) + dot(differences_$p.second, differences_$p.second);
+    squares += select(0.0, found_$p, inside_$p);
 #end
     m = moments_of(vec2<f32>(sum, squares), thread);
   }
-#repeat p PIECES
+#repeat p PAIRS
   if inside_$p {
-    store(vector.destination + i_$p, rotated(vector, values_$p, i_$p, m));
+    let normed = Pair(normalised(first_$p, at_$p.x, m), normalised(second_$p, at_$p.y, m));
+    let result = turned(normed, pair_$p, vector.table_row);
+    store(vector.destination + at_$p.x, result.first);
+    store(vector.destination + at_$p.y, result.second);
   }
 #end
 }
