@@ -2,8 +2,8 @@
 // those of epilogue.wgsl; x, w, out f32; channels a multiple of 4. Sums in f32.
 // One workgroup: ROWS * LANES_Y pixels x COLUMNS * LANES_X channels, 256 threads; for each tap 16 channels at a time. The operands of a step wait in
 // workgroup memory while those of the next one travel from memory into registers.
-// The tiles keep channels contiguous (four to a vec4, products by dot()). The quads of a tile row are rotated by the row so that 8 threads that
-// read 8 neighbouring rows touch all banks once.
+// The tiles keep channels contiguous (four to a vec4). Products are added one by one: dot() would multiply apart from adding. The quads of a tile row are
+// rotated by the row so that 8 threads that read 8 neighbouring rows touch all banks once.
 #include "conv2d/epilogue.wgsl"
 
 const ROWS: u32 = 4u;
@@ -30,6 +30,10 @@ fn store_quad(pixel: u32, channel: u32, sum: vec4<f32>) {
     let quad = (pixel * params.out_channels + channel) >> 2u;
     out[quad] = complete_quad(sum, bias_quad(channel >> 2u), beside(quad));
   }
+}
+
+fn with_products(sum: f32, a: vec4<f32>, b: vec4<f32>) -> f32 {
+  return fma(a.w, b.w, fma(a.z, b.z, fma(a.y, b.y, fma(a.x, b.x, sum))));
 }
 
 fn place(row: u32, quad: u32) -> u32 {
@@ -126,7 +130,12 @@ fn main(
       let b_$q_2 = w_tile[place($qu * 4u * LANES_X + 2u * LANES_X + lane_x, k)];
       let b_$q_3 = w_tile[place($qu * 4u * LANES_X + 3u * LANES_X + lane_x, k)];
 #repeat r ROWS
-      sum_$r_$q += vec4<f32>(dot(a_$r, b_$q_0), dot(a_$r, b_$q_1), dot(a_$r, b_$q_2), dot(a_$r, b_$q_3));
+      sum_$r_$q = vec4<f32>(
+        with_products(sum_$r_$q.x, a_$r, b_$q_0),
+        with_products(sum_$r_$q.y, a_$r, b_$q_1),
+        with_products(sum_$r_$q.z, a_$r, b_$q_2),
+        with_products(sum_$r_$q.w, a_$r, b_$q_3),
+      );
 #end
 #end
     }
