@@ -32,6 +32,7 @@ const cases: Case[] = [
   { name: 'long heads', tokens: 2, heads: 1, dim: 2050, norm: 'rms', half: 512, blocks: 2 },
   { name: 'pairs that do not come out even', tokens: 2, heads: 3, dim: 264, norm: 'layer', half: 64, blocks: 2 },
   { name: 'a plain move', tokens: 5, heads: 2, dim: 10 },
+  { name: 'a plain move of quads', tokens: 5, heads: 2, dim: 24 },
 ];
 
 /** What inputs and results are stored as, and whether both begin at multiples of four elements, row after row. */

@@ -6,7 +6,8 @@
 #include "head_norm_rope/params.wgsl"
 
 const PAIRS: u32 = 1u; // dim / 8 / LANES, rounded up
-const TURNING: u32 = BLOCKS * (HALF / 4u); // pairs of a vector that turn
+const HALF_QUADS: u32 = max(1u, HALF / 4u);
+const TURNING: u32 = BLOCKS * HALF_QUADS; // pairs of a vector that turn
 
 @group(0) @binding(0) var<storage, read> input: array<vec2<u32>>;
 @group(0) @binding(1) var<storage, read> weight: array<vec4<f32>>;
@@ -66,8 +67,8 @@ fn normalised(values: vec4<f32>, i: u32, m: Moments) -> vec4<f32> {
 // Elements of a vector at which a pair's quads begin.
 fn places_of(pair: u32) -> vec2<u32> {
   if pair < TURNING {
-    let block = pair / (HALF / 4u);
-    let first = 2u * HALF * block + 4u * (pair % (HALF / 4u));
+    let block = pair / HALF_QUADS;
+    let first = 2u * HALF * block + 4u * (pair % HALF_QUADS);
     return vec2<u32>(first, first + HALF);
   }
   let first = 2u * HALF * BLOCKS + 8u * (pair - TURNING);
