@@ -67,9 +67,12 @@ class MultiheadAttention {
   }
 }
 
-/** Some rows of a tensor, copied because a view of them might not lie on the binding alignment. */
+/** Some rows of a tensor: a view where they lie so that they can be bound, as those of the released model do, else a copy. */
 function rowsOf(tensor: Tensor, start: number, count: number): Tensor {
   const { device } = tensor;
+  const rowBytes = tensor.byteLength / tensor.dim(0);
+  if ((tensor.offset + start * rowBytes) % device.limits.minStorageBufferOffsetAlignment === 0)
+    return tensor.rows(start, count);
   const rows = device.tensor([count, ...tensor.shape.slice(1)], tensor.dtype);
   const row = tensor.size / tensor.dim(0);
   device.copy(tensor, start * row, rows, 0, count * row);
