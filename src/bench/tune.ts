@@ -17,6 +17,7 @@ export const PROBES: Readonly<Record<string, Probe>> = {
   'matmul/subgroup_matrix small': matmulProbe('subgroup_matrix', ['128x2560x9216', '128x2560x4096']),
   'matmul/register': matmulProbe('register', ['512x18432x2560', '4096x4096x4096']),
   'matmul/matvec wide': matmulProbe('matvec', ['1x18432x2560', '1x12352x2560', '1x248320x2560']),
+  'matmul/matvec wide without subgroups': matmulProbe('matvec', ['1x18432x2560', '1x12352x2560', '1x248320x2560']),
   'matmul/matvec narrow': matmulProbe('matvec', ['1x2560x9216', '1x2560x4096']),
   'attention/flash_matrix': attentionProbe('flash_matrix', ['8192x8192, 16/16 heads of 64']),
   'attention/flash_matrix wide': attentionProbe('flash_matrix', ['4096x4096, 16/4 heads of 256, causal']),

@@ -70,13 +70,10 @@ export function decode(out: Tensor, task: DecodeTask): void {
     if (gate.tokens !== 1 || gate.heads !== q.heads || gate.dim !== q.dim)
       throw new KernelError(`attention: a gate ${gate.tokens}x${gate.heads}x${gate.dim} for q 1x${q.heads}x${q.dim}`);
   }
-  const shared = q.heads / k.heads;
   const lanes = 2 ** Math.ceil(Math.log2(q.dim / 8));
   const split = step !== undefined && shuffles(device, lanes) ? subgroupsSplit(task, lanes) : memorySplit(task);
-  const { chunk } = split;
+  const { chunk, group } = split;
   const splits = Math.ceil(k.tokens / chunk);
-  let group = Math.min(shared, split.group, Math.floor(GROUP_DIMS / q.dim));
-  while (shared % group !== 0) group -= 1;
   device.tidy(() => {
     const partial = device.tensor([splits, q.heads, q.dim + 2]);
     const atCursor = { AT_CURSOR: cursor !== undefined };
@@ -98,7 +95,7 @@ export function decode(out: Tensor, task: DecodeTask): void {
   });
 }
 
-/** How step 1 is done: its kernel, keys of a split and most query heads of a workgroup. */
+/** How step 1 is done: its kernel, keys of a split and query heads of a workgroup. */
 interface Split {
   readonly kernel: string;
   readonly constants: Constants;
@@ -117,19 +114,52 @@ function subgroupsSplit({ q, k }: DecodeTask, lanes: number): Split {
     kernel: 'attention/decode_step_subgroups',
     constants: { LANES: lanes, BATCH },
     chunk: Math.ceil((k.tokens * k.heads) / WORKGROUPS / CHUNK_STEP) * CHUNK_STEP,
-    group: MOST_GROUP,
+    group: largestGroup(q.heads / k.heads, Math.min(MOST_GROUP, Math.floor(GROUP_DIMS / q.dim))),
   };
 }
 
 function memorySplit({ q, k, step }: DecodeTask): Split {
   const { device } = q.tensor;
-  const chunk = k.tokens <= CHUNK * SPLITS ? CHUNK : tileFor(device, LONG_CHUNK).CHUNK;
   const { GROUP, VALUES } = tileFor(device, TILE);
+  const wanted = {
+    chunk: k.tokens <= CHUNK * SPLITS ? CHUNK : tileFor(device, LONG_CHUNK).CHUNK,
+    // Where a step stores keys, one workgroup for all queries of a key head does it, if it can.
+    most: Math.min(step === undefined ? GROUP : Number.POSITIVE_INFINITY, Math.floor(GROUP_DIMS / q.dim)),
+  };
+  const { chunk, group } = fitted(q.heads / k.heads, q.dim, wanted, device.limits.maxComputeWorkgroupStorageSize);
   return {
     kernel: step === undefined ? 'attention/decode_split' : 'attention/decode_step',
     constants: { CHUNK: chunk, VALUES, LANE_PIECES: Math.ceil(q.dim / 8 / LANES) },
     chunk,
-    // Where a step stores keys, one workgroup for all queries of a key head does it.
-    group: step === undefined ? GROUP : Number.POSITIVE_INFINITY,
+    group,
   };
+}
+
+/** The largest divisor of the query heads of a key head that is no more than `most`. */
+function largestGroup(shared: number, most: number): number {
+  let group = Math.min(shared, most);
+  while (shared % group !== 0) group -= 1;
+  return group;
+}
+
+/** As many of the wanted keys of a split, then query heads, as the memory of a workgroup of decode_body.wgsl has room for. */
+export function fitted(
+  shared: number,
+  dim: number,
+  wanted: { readonly chunk: number; readonly most: number },
+  limit: number,
+): { chunk: number; group: number } {
+  let { chunk } = wanted;
+  let group = largestGroup(shared, wanted.most);
+  while (workgroupBytes(dim, group, chunk) > limit && chunk > CHUNK) chunk /= 2;
+  while (workgroupBytes(dim, group, chunk) > limit && group > 1) group = largestGroup(shared, group - 1);
+  return { chunk, group };
+}
+
+/** Memory of a workgroup of decode_body.wgsl: queries, scores, what was found of each head, and sums. */
+function workgroupBytes(dim: number, group: number, chunk: number): number {
+  const [threads, seekers, pieces] = [256, 16, dim / 8];
+  const outputs = Math.floor(threads / pieces) * 8 * (pieces + Math.min(4, Math.floor(pieces / 8)));
+  const sums = Math.max(threads * group, outputs, (group + 1) * dim);
+  return 4 * (group * (dim + chunk) + (group + 1) * (seekers + 1) + sums);
 }

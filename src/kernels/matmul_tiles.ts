@@ -53,6 +53,16 @@ const WIDE_MATVEC = tunable(
   ],
   { SLOTS: 4, THREADS: 16, LOADS: 4 },
 );
+/** The same without subgroups, where a workgroup's sums meet in its memory. */
+const WIDE_MEMORY_MATVEC = tunable(
+  'matmul/matvec wide without subgroups',
+  [
+    { SLOTS: 4, THREADS: 128, LOADS: 4 },
+    { SLOTS: 6, THREADS: 32, LOADS: 6 },
+    { SLOTS: 4, THREADS: 64, LOADS: 4 },
+  ],
+  { SLOTS: 4, THREADS: 16, LOADS: 4 },
+);
 const NARROW_MATVEC = tunable(
   'matmul/matvec narrow',
   [
@@ -156,7 +166,8 @@ export function tile(
       };
     }
     case 'matvec': {
-      const constants = tileFor(device, n >= WIDE_ROWS ? WIDE_MATVEC : NARROW_MATVEC);
+      const wide = device.has('subgroups') ? WIDE_MATVEC : WIDE_MEMORY_MATVEC;
+      const constants = tileFor(device, n >= WIDE_ROWS ? wide : NARROW_MATVEC);
       return { constants: { ...batch(constants, k), ROWS: m }, workgroups: grid(Math.ceil(n / constants.SLOTS)) };
     }
   }

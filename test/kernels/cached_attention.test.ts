@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { fitted } from '../../src/kernels/attention_decode.ts';
 import { cachedAttention } from '../../src/kernels/cached_attention.ts';
 import { createCursor } from '../../src/kernels/cursor.ts';
 import { heads } from '../../src/kernels/heads.ts';
@@ -157,6 +158,14 @@ describe.each([
     }
     for (const tensor of Object.values(cache)) device().destroyTensor(tensor);
   });
+});
+
+it('takes fewer keys, then fewer heads, where a workgroup has little memory', () => {
+  const wanted = { chunk: 512, most: 8 };
+  expect(fitted(4, 256, wanted, 49152)).toEqual({ chunk: 512, group: 4 });
+  expect(fitted(8, 256, wanted, 32768)).toEqual({ chunk: 256, group: 8 });
+  expect(fitted(4, 256, wanted, 16384)).toEqual({ chunk: 128, group: 4 });
+  expect(fitted(6, 256, { chunk: 64, most: 8 }, 16384)).toEqual({ chunk: 64, group: 3 });
 });
 
 describe('attention over a cache', () => {

@@ -7,6 +7,7 @@
 // and then reads them like all others. Where a key head has several groups of queries, each stores the same bits and reads what it stored; keys asked for before
 // that are asked for again.
 #include "attention/decode_body.wgsl"
+#include "attention/decode_newest.wgsl"
 
 const HALF: u32 = 1u;
 const EPS: f32 = 1e-6;
@@ -82,17 +83,7 @@ fn prepare(thread: u32, head0: u32, g: u32, has_newest: bool, position: u32) {
         vec4<f32>(row[from_row], row[from_row + 1u], row[from_row + 2u], row[from_row + 3u]),
         vec4<f32>(row[from_row + 4u], row[from_row + 5u], row[from_row + 6u], row[from_row + 7u]),
       ));
-      let k_at = params.k_offset + position * params.k_token + g * params.k_head + 8u * i;
-      let v_at = params.v_offset + position * params.v_token + g * params.v_head + 8u * i;
-      if KV_DTYPE == DTYPE_F32 {
-        k[k_at / 4u] = key.first;
-        k[k_at / 4u + 1u] = key.second;
-        v[v_at / 4u] = value.first;
-        v[v_at / 4u + 1u] = value.second;
-      } else {
-        k[k_at / 8u] = key.first;
-        v[v_at / 8u] = value.first;
-      }
+      store_newest(key, value, i, g, position);
     }
   }
   storageBarrier();

@@ -7,7 +7,7 @@
 // arithmetic in f32. Every workgroup prepares its own queries; the one with the newest token of a key head stores its key and value
 // and then asks again for what it asked for before.
 enable subgroups;
-#include "attention/decode_operands.wgsl"
+#include "attention/decode_newest.wgsl"
 
 const GROUP: u32 = 4u; // a divisor of the query heads of a key head
 const AT_CURSOR: bool = false;
@@ -97,23 +97,6 @@ fn turned_piece(h: u32, piece: u32) -> Eight {
   );
 }
 
-fn store_newest(piece: u32, g: u32, position: u32) {
-  let key = stored(turned_piece(GROUP, piece));
-  let from_row = (NEW_V + g * DIM) / 4u + 2u * piece;
-  let value = stored(Eight(row[from_row], row[from_row + 1u]));
-  let k_at = params.k_offset + position * params.k_token + g * params.k_head + 8u * piece;
-  let v_at = params.v_offset + position * params.v_token + g * params.v_head + 8u * piece;
-  if KV_DTYPE == DTYPE_F32 {
-    k[k_at / 4u] = key.first;
-    k[k_at / 4u + 1u] = key.second;
-    v[v_at / 4u] = value.first;
-    v[v_at / 4u + 1u] = value.second;
-  } else {
-    k[k_at / 8u] = key.first;
-    v[v_at / 8u] = value.first;
-  }
-}
-
 @compute @workgroup_size(THREADS)
 fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) group: vec3<u32>) {
   let head0 = group.y * GROUP;
@@ -142,7 +125,9 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
   workgroupBarrier();
   if end == key_tokens {
     if thread < PIECES {
-      store_newest(thread, g, key_tokens - 1u);
+      let from_row = (NEW_V + g * DIM) / 4u + 2u * thread;
+      let value = stored(Eight(row[from_row], row[from_row + 1u]));
+      store_newest(stored(turned_piece(GROUP, thread)), value, thread, g, key_tokens - 1u);
     }
     storageBarrier();
 #repeat b BATCH
