@@ -3,8 +3,8 @@
 // teams: LANES threads, a piece of eight dims each, that go through their keys by themselves, scores by shuffles, outputs and their running maximum (Milakov
 // and Gimelshein 2018) in registers, so that nobody waits for anybody until all keys are read. BATCH keys and values of a team travel while as many are
 // worked on, the first of them while the query is prepared.
-// One workgroup: params.count keys for GROUP query heads that share a key head (x: split, y: group), 256 threads in subgroups of at least LANES. All
-// arithmetic in f32. Every workgroup prepares its own queries; the one with the newest token of a key head stores its key and value
+// One workgroup: params.count keys for GROUP query heads that share a key head (x: split, y: group), 256 threads in subgroups of at least LANES that
+// follow their order. All arithmetic in f32. Every workgroup prepares its own queries; the one with the newest token of a key head stores its key and value
 // and then asks again for what it asked for before.
 enable subgroups;
 #include "attention/decode_newest.wgsl"
