@@ -9,15 +9,19 @@ export interface Probe {
   readonly name: string;
   readonly variant: string;
   readonly shapes: readonly string[];
+  /** Whether a device's kernels ask for the tile at all; they do unless given. */
+  readonly applies?: (device: Device) => boolean;
 }
+
+const withSubgroups = (device: Device) => device.has('subgroups');
 
 /** By the name of the tunable. */
 export const PROBES: Readonly<Record<string, Probe>> = {
   'matmul/subgroup_matrix large': matmulProbe('subgroup_matrix', ['2048x18432x2560', '4096x4096x4096']),
   'matmul/subgroup_matrix small': matmulProbe('subgroup_matrix', ['128x2560x9216', '128x2560x4096']),
   'matmul/register': matmulProbe('register', ['512x18432x2560', '4096x4096x4096']),
-  'matmul/matvec wide': matmulProbe('matvec', ['1x18432x2560', '1x12352x2560', '1x248320x2560']),
-  'matmul/matvec wide without subgroups': matmulProbe('matvec', ['1x18432x2560', '1x12352x2560', '1x248320x2560']),
+  'matmul/matvec wide': { ...wideProbe(), applies: withSubgroups },
+  'matmul/matvec wide without subgroups': { ...wideProbe(), applies: (device) => !withSubgroups(device) },
   'matmul/matvec narrow': matmulProbe('matvec', ['1x2560x9216', '1x2560x4096']),
   'attention/flash_matrix': attentionProbe('flash_matrix', ['8192x8192, 16/16 heads of 64']),
   'attention/flash_matrix wide': attentionProbe('flash_matrix', ['4096x4096, 16/4 heads of 256, causal']),
@@ -26,10 +30,10 @@ export const PROBES: Readonly<Record<string, Probe>> = {
     '1x32768, 16/4 heads of 256, causal',
   ]),
   'attention/decode long': attentionProbe('decode', ['1x32768, 16/4 heads of 256, causal']),
-  'attention/decode subgroups': attentionProbe('step', [
-    '1x512, 16/4 heads of 256, causal',
-    '1x32768, 16/4 heads of 256, causal',
-  ]),
+  'attention/decode subgroups': {
+    ...attentionProbe('step', ['1x512, 16/4 heads of 256, causal', '1x32768, 16/4 heads of 256, causal']),
+    applies: withSubgroups,
+  },
   'attention/step': { name: 'attention', variant: 'step', shapes: ['1x512, 16/4 heads of 256, causal'] },
   'conv2d/subgroup_matrix small': {
     name: 'conv2d',
@@ -42,6 +46,10 @@ export const PROBES: Readonly<Record<string, Probe>> = {
 
 function matmulProbe(variant: string, sizes: readonly string[]): Probe {
   return { name: 'matmul', variant, shapes: sizes.map((size) => `${size} bf16 weights`) };
+}
+
+function wideProbe(): Probe {
+  return matmulProbe('matvec', ['1x18432x2560', '1x12352x2560', '1x248320x2560']);
 }
 
 function attentionProbe(variant: string, shapes: readonly string[]): Probe {
@@ -115,7 +123,9 @@ export async function tune(benches: readonly KernelBench[], options: TuneOptions
   let device = await options.open();
   try {
     for (const tunable of chooseTunables(options.names)) {
-      const probe = probeBenches(benches, PROBES[tunable.name]!);
+      const asked = PROBES[tunable.name]!;
+      if (asked.applies?.(device) === false) continue;
+      const probe = probeBenches(benches, asked);
       const trials: Trial[] = [];
       for (const tile of tunable.candidates) {
         if (options.signal.aborted) return chosen;

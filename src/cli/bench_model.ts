@@ -24,7 +24,7 @@ const SOFTWARE_SIZES: ModelSizes = { lengths: [64], contexts: [64], pictures: [1
 const HELP = `
 Rows: loading; the first token of the first prompt, while no kernel is compiled (drivers may keep compiled kernels of earlier runs); the first token again;
 prefill by length; decode by context, in milliseconds a token while several are in flight; the vision tower by pictures of 512x384; VGGT's aggregator and
-heads by frames of 518x392. Prompts and pictures are random. Times are by the clock, the GPU idle before and after, the best of three after one more run;
+heads (16 points tracked) by frames of 518x392. Prompts and pictures are random. Times are by the clock, the GPU idle before and after, the best of three after one more run;
 peak memory is what was allocated at most during a row, weights included, and of what is held: that over the most that weights, caches and activations
 asked for at a time. --pictures also says how many go into the prompts of the first token. A checkpoint of random weights does:
 bench/peers/make_checkpoint.py writes them.

@@ -5,10 +5,10 @@ import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { SkippedBench } from '../../src/bench/kernel_bench.ts';
 import { measureError } from '../../src/bench/measure.ts';
 import { loadBenches } from '../../src/bench/run_kernels.ts';
-import { PROBES, probeBenches } from '../../src/bench/tune.ts';
+import { PROBES, probeBenches, tune } from '../../src/bench/tune.ts';
 import { readTiles, tunePath, writeTiles } from '../../src/bench/tune_store.ts';
 import { tileFor, tunable, tunables } from '../../src/kernels/tuning.ts';
-import type { Device, Tile } from '../../src/tensor/device.ts';
+import { Device, type Tile } from '../../src/tensor/device.ts';
 import { useDevice } from '../device.ts';
 
 const ADAPTER = { card: 'a card', name: 'driver 1' };
@@ -85,6 +85,16 @@ describe('tiles', () => {
     expect(before.map(({ name }) => name).toSorted()).toEqual(Object.keys(PROBES).toSorted());
     expect(tunable('only', [{ A: 1 }], { A: 2 }).candidates).toEqual([{ A: 1 }, { A: 2 }]);
   });
+});
+
+test('a tile that the device does not ask for is left out', async () => {
+  const trials: unknown[] = [];
+  const options = { seconds: 1, signal: new AbortController().signal, onTrial: (t: unknown) => trials.push(t) };
+  const names = ['matmul/matvec wide without subgroups'];
+  const device = await Device.open();
+  expect(device.has('subgroups')).toBe(true);
+  const chosen = await tune([], { ...options, names, open: async () => device, onChoice: () => undefined });
+  expect([trials, chosen.size]).toEqual([[], 0]);
 });
 
 describe('every candidate agrees with the CPU twin', async () => {

@@ -152,4 +152,6 @@ it('refuses operands that do not fit', () => {
   );
   expect(() => attention(view(4, 2, 8), view(4, 2, 8), view(4, 2, 8), { scale: -1 })).toThrow(/must not be negative/);
   expect(() => attention(view(4, 1, 514), view(4, 1, 514), view(4, 1, 514))).toThrow(/head size/);
+  const wide = view(1, 1, 2056);
+  expect(attentionSupports('decode', wide, wide, wide)).toBe(false);
 });
