@@ -1,6 +1,14 @@
 import { type KernelBench, kernelBench, randomTensor, SkippedBench } from '../../src/bench/kernel_bench.ts';
 import { floatValues } from '../../src/bench/values.ts';
-import { CONV2D_VARIANTS, type Conv2dVariant, conv2d, conv2dSupports } from '../../src/kernels/conv2d.ts';
+import {
+  CONV2D_VARIANTS,
+  type Conv2dVariant,
+  conv2d,
+  conv2dOperand,
+  conv2dSupports,
+  tapsFirst,
+} from '../../src/kernels/conv2d.ts';
+import { permute } from '../../src/kernels/permute.ts';
 import { conv2dReference } from '../../test/reference/conv2d.ts';
 
 interface Shape {
@@ -26,12 +34,12 @@ function bench(variant: Conv2dVariant, shape: Shape): KernelBench {
         throw new SkippedBench('this variant needs subgroup matrices');
       const size = [frames, height, width, channels] as const;
       const x = randomTensor(device, size, variant === 'subgroup_matrix' ? 'f16' : 'f32');
-      const weight = randomTensor(device, [outputs, channels, kernel, kernel]);
+      const stored = randomTensor(device, [outputs, channels, kernel, kernel]);
+      const weight = permute(stored, tapsFirst(stored.shape), conv2dOperand(variant));
       const padding = (kernel - 1) / 2;
       const pixels = (frames * height * width) / stride ** 2;
       return {
-        operands: [x, weight],
-        // Without the weight's way into the order of the product.
+        operands: [x, stored, weight],
         work: {
           flops: 2 * pixels * outputs * channels * kernel ** 2,
           bytes: x.byteLength + weight.byteLength + 4 * pixels * outputs,
@@ -40,7 +48,7 @@ function bench(variant: Conv2dVariant, shape: Shape): KernelBench {
         expected: async () => {
           const sides = { top: padding, bottom: padding, left: padding, right: padding };
           const sizes = { x: size, outputs, kernel, stride, padding: sides };
-          return conv2dReference(await floatValues(x), await floatValues(weight), undefined, sizes);
+          return conv2dReference(await floatValues(x), await floatValues(stored), undefined, sizes);
         },
       };
     },

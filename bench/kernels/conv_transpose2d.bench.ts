@@ -1,6 +1,7 @@
 import { type KernelBench, kernelBench, randomTensor } from '../../src/bench/kernel_bench.ts';
 import { floatValues } from '../../src/bench/values.ts';
-import { convTranspose2d } from '../../src/kernels/conv_transpose2d.ts';
+import { blocksFirst, convTranspose2d } from '../../src/kernels/conv_transpose2d.ts';
+import { permute } from '../../src/kernels/permute.ts';
 import { convTranspose2dReference } from '../../test/reference/conv_transpose2d.ts';
 
 interface Shape {
@@ -21,13 +22,14 @@ function bench(operand: 'f32' | 'f16', channels: number, k: number): KernelBench
     setup: (device, { frames, height, width, channels, k }) => {
       const size = [frames, height, width, channels] as const;
       const x = randomTensor(device, size);
-      const weight = randomTensor(device, [channels, channels, k, k]);
+      const stored = randomTensor(device, [channels, channels, k, k]);
+      const weight = permute(stored, blocksFirst(stored.shape), operand);
       const bias = randomTensor(device, [channels]);
-      const operands = [x, weight, bias];
+      const operands = [x, stored, bias];
       return {
-        operands,
+        operands: [...operands, weight],
         work: { flops: 2 * x.size * channels * k * k, bytes: x.byteLength * (1 + k * k) + weight.byteLength },
-        run: () => convTranspose2d(x, weight, { bias, operand }),
+        run: () => convTranspose2d(x, weight, bias),
         expected: async () => {
           const [xs, ws, bs] = await Promise.all(operands.map(floatValues));
           return convTranspose2dReference(xs!, ws!, bs!, size, k);

@@ -16,7 +16,7 @@ function bench(dtype: 'f32' | 'f16', shape: Shape, order: AxisOrder): KernelBenc
       const x = randomTensor(device, shape);
       return {
         operands: [x],
-        run: () => permute(x, order, dtype),
+        run: () => permute(x, { from: shape, order, shape: order.map((axis) => shape[axis]) }, dtype),
         expected: async () => permuteReference(await floatValues(x), shape, order),
       };
     },

@@ -3,7 +3,7 @@ import { grid } from '../tensor/device.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { described, expectDtype, expectShape, type ResultDtype } from './checks.ts';
-import { permute } from './permute.ts';
+import type { Permutation } from './permute.ts';
 import { tileFor, tunable } from './tuning.ts';
 
 /** Rows and columns of zeros around the picture. */
@@ -56,10 +56,21 @@ export function conv2dSupports(device: Device, variant: Conv2dVariant, convoluti
   return channels % 8 === 0 && outputs % (dtype === 'f16' ? 8 : 4) === 0 && device.multipliesMatrices;
 }
 
+/** Dtype of a variant's weights. */
+export function conv2dOperand(variant: Conv2dVariant): ResultDtype {
+  return variant === 'subgroup_matrix' ? 'f16' : 'f32';
+}
+
+/** A weight [O, C, k, k], as PyTorch stores it, in the order in which `conv2d` sums: neighbouring channels lie side by side in x. */
+export function tapsFirst([outputs, channels, kernel]: readonly number[]): Permutation {
+  const [o, c, k] = [outputs!, channels!, kernel!];
+  return { from: [o, c, k * k], order: [0, 2, 1], shape: [o, k, k, c] };
+}
+
 /**
  * Convolution with channels last, so that the channels of a pixel are read together, a 1x1 convolution is `linear` and a norm over channels is
- * `layerNorm`: x [S, H, W, C] f32 (f16 too for `subgroup_matrix`), weight [O, C, k, k] f32, f16 or bf16 as PyTorch stores it; result [S, OH, OW, O] with
- * OH = floor((H + top + bottom - k) / stride) + 1. C and O are multiples of 4. @throws KernelError
+ * `layerNorm`: x [S, H, W, C] f32 (f16 too for `subgroup_matrix`), weight [O, k, k, C] (see `tapsFirst`) in the variant's `conv2dOperand`; result
+ * [S, OH, OW, O] with OH = floor((H + top + bottom - k) / stride) + 1. C and O are multiples of 4. @throws KernelError
  */
 export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): Tensor {
   const { bias, stride = 1, residual, addend, dtype = 'f32', variant = 'register' } = options;
@@ -68,13 +79,13 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
   if (
     x.shape.length !== 4 ||
     weight.shape.length !== 4 ||
-    weight.dim(1) !== x.dim(3) ||
-    weight.dim(2) !== weight.dim(3)
+    weight.dim(3) !== x.dim(3) ||
+    weight.dim(1) !== weight.dim(2)
   ) {
     throw new KernelError(`conv2d: x ${described(x)} does not fit weight ${described(weight)}`);
   }
   const [frames, height, width, channels] = x.shape as [number, number, number, number];
-  const [outputs, , kernel] = weight.shape as [number, number, number];
+  const [outputs, kernel] = weight.shape as [number, number];
   const { top, bottom, left, right } = sides(options.padding ?? 0);
   const outHeight = Math.floor((height + top + bottom - kernel) / stride) + 1;
   const outWidth = Math.floor((width + left + right - kernel) / stride) + 1;
@@ -86,6 +97,7 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
   if (!conv2dSupports(device, variant, { channels, outputs, dtype })) {
     throw new KernelError(`conv2d: variant ${variant} cannot convolve ${described(x)} to ${dtype} on this device`);
   }
+  expectDtype('conv2d', 'weight', weight, conv2dOperand(variant));
   if (options.inputRelu && x.dtype === 'f16') throw new KernelError('conv2d: inputRelu needs x in f32');
   if (bias !== undefined) expectShape('conv2d', 'bias', bias, [outputs]);
   for (const [name, tensor] of Object.entries({ residual, addend })) {
@@ -94,41 +106,36 @@ export function conv2d(x: Tensor, weight: Tensor, options: Conv2dOptions = {}): 
     expectShape('conv2d', name, tensor, shape);
   }
 
-  return device.tidy(() => {
-    // The product sums over taps, then channels: neighbouring channels lie side by side in x.
-    const taps = weight.reshape(outputs, channels, kernel * kernel);
-    const w = permute(taps, [0, 2, 1], wantsMatrices ? 'f16' : 'f32');
-    const out = device.tensor(shape, dtype);
-    const pixels = frames * outHeight * outWidth;
-    const tiling = wantsMatrices ? matrixTiling(device, pixels, outputs) : registerTiling(device, pixels, outputs);
-    device.run({
-      kernel: `conv2d/${variant}`,
-      label: `conv2d/${variant} ${kernel}x${kernel} ${channels} to ${outputs}`,
-      constants: {
-        ...(wantsMatrices && { X_F16: x.dtype === 'f16', OUT_F16: dtype === 'f16' }),
-        ...tiling.constants,
-      },
-      bindings: [x, w, bias ?? x, residual ?? x, addend ?? x, out],
-      params: {
-        pixels,
-        height,
-        width,
-        channels,
-        out_height: outHeight,
-        out_width: outWidth,
-        out_channels: outputs,
-        pad_top: top,
-        pad_left: left,
-        kernel,
-        stride,
-        flags: flags(options),
-        never: 0,
-      },
-      workgroups: grid(tiling.workgroups),
-      work: () => ({ flops: 2 * out.size * channels * kernel ** 2 }),
-    });
-    return out;
+  const out = device.tensor(shape, dtype);
+  const pixels = frames * outHeight * outWidth;
+  const tiling = wantsMatrices ? matrixTiling(device, pixels, outputs) : registerTiling(device, pixels, outputs);
+  device.run({
+    kernel: `conv2d/${variant}`,
+    label: `conv2d/${variant} ${kernel}x${kernel} ${channels} to ${outputs}`,
+    constants: {
+      ...(wantsMatrices && { X_F16: x.dtype === 'f16', OUT_F16: dtype === 'f16' }),
+      ...tiling.constants,
+    },
+    bindings: [x, weight, bias ?? x, residual ?? x, addend ?? x, out],
+    params: {
+      pixels,
+      height,
+      width,
+      channels,
+      out_height: outHeight,
+      out_width: outWidth,
+      out_channels: outputs,
+      pad_top: top,
+      pad_left: left,
+      kernel,
+      stride,
+      flags: flags(options),
+      never: 0,
+    },
+    workgroups: grid(tiling.workgroups),
+    work: () => ({ flops: 2 * out.size * channels * kernel ** 2 }),
   });
+  return out;
 }
 
 /** Bits of `params.flags` in wgsl/conv2d/epilogue.wgsl. */

@@ -4,21 +4,33 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { described, expectDtype, expectShape, type ResultDtype } from './checks.ts';
 import { lanesFor } from './lanes.ts';
 
+/** `count` neighbouring rows from row `first` on, and again `every` rows later, `groups` times. */
+export interface RowPattern {
+  readonly first: number;
+  readonly count: number;
+  readonly every: number;
+  readonly groups: number;
+}
+
 /** Absent weights count as 1, absent biases as 0. */
 export interface LayerNormOptions {
   readonly weight?: Tensor;
   readonly bias?: Tensor;
   readonly eps: number;
   readonly dtype?: ResultDtype;
+  /** The rows of x to normalise, to [groups, count, D]; all of them unless given. */
+  readonly rows?: RowPattern;
 }
 
 /**
  * (x - mean) * rsqrt(variance + eps) * weight + bias over the last dimension: x [..., D] f32, weight and bias [D] f32, result
  * [..., D] f32 unless `dtype` says f16 (Ba, Kiros and Hinton 2016). D is a multiple of 4. @throws KernelError
  */
-export function layerNorm(x: Tensor, { weight, bias, eps, dtype = 'f32' }: LayerNormOptions): Tensor {
+export function layerNorm(x: Tensor, { weight, bias, eps, dtype = 'f32', rows: some }: LayerNormOptions): Tensor {
   const dim = x.dim(-1);
-  const rows = x.size / dim;
+  const whole = { first: 0, count: x.size / dim, every: x.size / dim, groups: 1 };
+  const { first, count, every, groups } = some ?? whole;
+  const rows = groups * count;
   expectDtype('layerNorm', 'x', x, 'f32');
   for (const [name, vector] of Object.entries({ weight, bias })) {
     if (vector === undefined) continue;
@@ -27,7 +39,9 @@ export function layerNorm(x: Tensor, { weight, bias, eps, dtype = 'f32' }: Layer
   }
   if (dim % 4 !== 0)
     throw new KernelError(`layerNorm: x is ${described(x)}; expected a last dimension that is a multiple of 4`);
-  const y = x.device.tensor(x.shape, dtype);
+  if (first + (groups - 1) * every + count > whole.count || count > every)
+    throw new KernelError(`layerNorm: ${groups} times ${count} rows of ${every} from ${first} on of ${described(x)}`);
+  const y = x.device.tensor(some === undefined ? x.shape : [groups, count, dim], dtype);
   const { lanes, workgroups } = lanesFor(dim, rows);
   x.device.run({
     kernel: 'layer_norm/layer_norm',
@@ -37,11 +51,12 @@ export function layerNorm(x: Tensor, { weight, bias, eps, dtype = 'f32' }: Layer
       HAS_WEIGHT: weight !== undefined,
       HAS_BIAS: bias !== undefined,
       OUT_F16: dtype === 'f16',
+      SOME: some !== undefined,
     },
     bindings: [x, weight ?? x, bias ?? x, y],
-    params: { rows, dim, eps },
+    params: { rows, dim, eps, first, count, every },
     workgroups: grid(workgroups),
-    work: () => ({ flops: 7 * x.size }),
+    work: () => ({ flops: 7 * y.size }),
   });
   return y;
 }

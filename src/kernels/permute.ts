@@ -13,22 +13,32 @@ export type AxisOrder =
   | readonly [2, 0, 1]
   | readonly [2, 1, 0];
 
-/** x [A, B, C] (f32, f16 or bf16) with its axes in another order, in f32 or f16. @throws KernelError */
-export function permute(x: Tensor, order: AxisOrder, dtype: ResultDtype = 'f32'): Tensor {
+/** How a tensor of another shape is to be stored: its elements as [A, B, C], the axes in the order in which the result has them, and the shape of that. */
+export interface Permutation {
+  readonly from: readonly [number, number, number];
+  readonly order: AxisOrder;
+  readonly shape: readonly number[];
+}
+
+/** The elements of x (f32, f16 or bf16) in another order, in f32 or f16, in a new tensor or in the one given. @throws KernelError */
+export function permute(x: Tensor, { from, order, shape }: Permutation, target: ResultDtype | Tensor = 'f32'): Tensor {
   expectDtype('permute', 'x', x, 'f32', 'f16', 'bf16');
-  if (x.shape.length !== 3) throw new KernelError(`permute: x is ${described(x)}; expected three axes`);
-  const strides = [x.dim(1) * x.dim(2), x.dim(2), 1] as const;
-  const shape = order.map((axis) => x.dim(axis));
-  expectWholeWords('permute', shape[2]!, dtype);
-  const y = x.device.tensor(shape, dtype);
+  const [a, b, c] = from;
+  const y = typeof target === 'string' ? x.device.tensor(shape, target) : target;
+  expectDtype('permute', 'the result', y, 'f32', 'f16');
+  if (x.size !== a * b * c || y.size !== x.size)
+    throw new KernelError(`permute: x is ${described(x)}; expected ${from.join(' x ')} elements for ${described(y)}`);
+  const strides = [b * c, c, 1] as const;
+  const sizes = order.map((axis) => from[axis]);
+  expectWholeWords('permute', sizes[2]!, y.dtype as ResultDtype);
   x.device.run({
     kernel: 'permute/permute',
-    constants: { X_DTYPE: DTYPE_CODE[x.dtype as keyof typeof DTYPE_CODE], OUT_F16: dtype === 'f16' },
+    constants: { X_DTYPE: DTYPE_CODE[x.dtype as keyof typeof DTYPE_CODE], OUT_F16: y.dtype === 'f16' },
     bindings: [x, y],
     params: {
       count: x.size,
-      size_j: shape[1]!,
-      size_k: shape[2]!,
+      size_j: sizes[1]!,
+      size_k: sizes[2]!,
       stride_i: strides[order[0]],
       stride_j: strides[order[1]],
       stride_k: strides[order[2]],

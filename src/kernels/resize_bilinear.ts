@@ -1,4 +1,3 @@
-import { grid } from '../tensor/device.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { described, expectDtype, expectShape, type ResultDtype } from './checks.ts';
@@ -21,7 +20,8 @@ function scale(from: number, to: number): number {
 }
 
 /**
- * Bilinear interpolation with aligned corners, channels last: x [S, H, W, C] f32, C a multiple of 4, to [S, height (or rows.count), width, C].
+ * Bilinear interpolation with aligned corners, channels last: x [S, H, W, C] f32, C a multiple of 4 (of 8 for an f16 result), to
+ * [S, height (or rows.count), width, C].
  * @throws KernelError
  */
 export function resizeBilinear(
@@ -31,8 +31,9 @@ export function resizeBilinear(
 ): Tensor {
   const { rows = { first: 0, count: height }, positions, dtype = 'f32' } = options;
   expectDtype('resizeBilinear', 'x', x, 'f32');
-  if (x.shape.length !== 4 || x.dim(3) % 4 !== 0) {
-    throw new KernelError(`resizeBilinear: x is ${described(x)}; expected [S, H, W, C] with C a multiple of 4`);
+  const stored = dtype === 'f16' ? 8 : 4;
+  if (x.shape.length !== 4 || x.dim(3) % stored !== 0) {
+    throw new KernelError(`resizeBilinear: x is ${described(x)}; expected [S, H, W, C] with C a multiple of ${stored}`);
   }
   if (rows.first < 0 || rows.count < 1 || rows.first + rows.count > height) {
     throw new KernelError(`resizeBilinear: rows ${rows.first} to ${rows.first + rows.count} of ${height}`);
@@ -40,23 +41,20 @@ export function resizeBilinear(
   const [frames, sourceHeight, sourceWidth, channels] = x.shape as [number, number, number, number];
   if (positions !== undefined) expectShape('resizeBilinear', 'positions', positions, [width + height, channels / 2]);
   const out = x.device.tensor([frames, rows.count, width, channels], dtype);
-  const count = out.size / 4;
   x.device.run({
     kernel: 'resize_bilinear/resize_bilinear',
-    constants: { HAS_POSITIONS: positions !== undefined, OUT_F16: dtype === 'f16' },
+    constants: { CHANNELS: channels, HAS_POSITIONS: positions !== undefined, OUT_F16: dtype === 'f16' },
     bindings: [x, positions ?? x, out],
     params: {
-      count,
       height: sourceHeight,
       width: sourceWidth,
-      channels,
       out_height: rows.count,
       out_width: width,
       first_row: rows.first,
       scale_y: scale(sourceHeight, height),
       scale_x: scale(sourceWidth, width),
     },
-    workgroups: grid(Math.ceil(count / 256)),
+    workgroups: [Math.ceil((width * channels) / stored / 256), rows.count, frames],
     work: () => ({ flops: 9 * out.size }),
   });
   return out;

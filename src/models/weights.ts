@@ -6,6 +6,7 @@ import {
   type TensorEntry,
   toFloat32,
 } from '../io/safetensors.ts';
+import { type Permutation, permute } from '../kernels/permute.ts';
 import type { Device } from '../tensor/device.ts';
 import { DTYPE_BYTES, type Dtype, elementCount } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
@@ -36,12 +37,20 @@ interface Narrowed {
   readonly target: NarrowMatrix;
 }
 
+/** A matrix that is only read to be put into another order. */
+interface Reordered {
+  readonly stored: Tensor;
+  readonly permutation: Permutation;
+  readonly target: Tensor;
+}
+
 /** What the scopes of one checkpoint share: everything declared but not yet read. */
 interface Plan {
   readonly raw: RawCopy[];
   readonly narrow: Narrowed[];
   readonly converted: Converted[];
-  readonly tensors: Tensor[];
+  readonly reordered: Reordered[];
+  tensors: Tensor[];
 }
 
 /**
@@ -55,7 +64,7 @@ export class Weights {
     readonly device: Device,
     readonly checkpoint: Checkpoint,
     readonly prefix = '',
-    readonly plan: Plan = { raw: [], narrow: [], converted: [], tensors: [] },
+    readonly plan: Plan = { raw: [], narrow: [], converted: [], reordered: [], tensors: [] },
     readonly operand: Precision['operand'] = 'f32',
   ) {}
 
@@ -115,6 +124,15 @@ export class Weights {
         this.plan.converted.push({ entry, accept: (values, first) => this.#write(target, offset + 4 * first, values) });
       start += elementCount(entry.shape);
     }
+    return target;
+  }
+
+  /** A matrix of this shape, stored in another order and in the dtype of `forOperands`. */
+  permuted(name: string, shape: readonly number[], permutation: (shape: readonly number[]) => Permutation): Tensor {
+    const stored = this.matrix(name, shape);
+    const reordered = { stored, permutation: permutation(shape) };
+    const target = this.#allocate(reordered.permutation.shape, this.operand);
+    this.plan.reordered.push({ ...reordered, target });
     return target;
   }
 
@@ -182,7 +200,17 @@ export class Weights {
     };
     await this.#loadConverted(converted.splice(0), advance);
     await this.#loadRaw(raw.splice(0), narrow.splice(0), advance);
+    for (const { stored, permutation, target } of this.plan.reordered.splice(0)) {
+      permute(stored, permutation, target);
+      this.plan.tensors = this.plan.tensors.filter((tensor) => tensor !== stored);
+      this.device.destroyTensor(stored);
+    }
     await this.device.finish();
+  }
+
+  /** Goes through the motions of what `load` leaves to the GPU, for `Device.rehearse`. */
+  rehearse(): void {
+    for (const { stored, permutation, target } of this.plan.reordered) permute(stored, permutation, target);
   }
 
   /** Reads what goes to the GPU as it is or is narrowed there, and once more what cannot be narrowed. */

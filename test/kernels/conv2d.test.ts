@@ -1,5 +1,13 @@
 import { describe, expect, it } from 'vitest';
-import { CONV2D_VARIANTS, type Conv2dOptions, conv2d, conv2dSupports } from '../../src/kernels/conv2d.ts';
+import {
+  CONV2D_VARIANTS,
+  type Conv2dOptions,
+  conv2d,
+  conv2dOperand,
+  conv2dSupports,
+  tapsFirst,
+} from '../../src/kernels/conv2d.ts';
+import { permute } from '../../src/kernels/permute.ts';
 import { relativeL2 } from '../compare.ts';
 import { useDevice } from '../device.ts';
 import { Random } from '../random.ts';
@@ -51,7 +59,7 @@ describe('conv2d', () => {
       const b = random.normal(sizes.outputs);
       const [xTensor, weight, bias] = [
         device().upload(x, sizes.x, 'f32'),
-        uploadAs(device(), w, shape, dtype),
+        permute(uploadAs(device(), w, shape, dtype), tapsFirst(shape), conv2dOperand(variant)),
         device().upload(b, [sizes.outputs], 'f32'),
       ];
       const { padding, stride } = sizes;
@@ -95,23 +103,24 @@ describe('conv2d', () => {
 
   it('does not hide what is not a number', async () => {
     const x = device().upload(Float32Array.of(NaN, 1, 1, 1, 1, 1, 1, 1), [1, 2, 1, 4], 'f32');
-    const weight = device().upload(new Float32Array(16).fill(1), [4, 4, 1, 1], 'f32');
+    const weight = device().upload(new Float32Array(16).fill(1), [4, 1, 1, 4], 'f32');
     expect([...(await readValues(conv2d(x, weight)))]).toEqual([NaN, NaN, NaN, NaN, 4, 4, 4, 4]);
   });
 
   it('refuses operands that do not fit', () => {
     const x = device().tensor([1, 4, 4, 8]);
-    expect(() => conv2d(x, device().tensor([8, 4, 3, 3]))).toThrow(
-      'conv2d: x [1,4,4,8] f32 does not fit weight [8,4,3,3] f32',
+    expect(() => conv2d(x, device().tensor([8, 3, 3, 4]))).toThrow(
+      'conv2d: x [1,4,4,8] f32 does not fit weight [8,3,3,4] f32',
     );
-    expect(() => conv2d(x, device().tensor([8, 8, 5, 5]))).toThrow('would give [1,0,0,8]');
-    expect(() => conv2d(x, device().tensor([6, 8, 3, 3]))).toThrow('would give [1,2,2,6]');
-    expect(() => conv2d(x, device().tensor([8, 8, 3, 3]), { bias: device().tensor([4]) })).toThrow(
+    expect(() => conv2d(x, device().tensor([8, 5, 5, 8]))).toThrow('would give [1,0,0,8]');
+    expect(() => conv2d(x, device().tensor([6, 3, 3, 8]))).toThrow('would give [1,2,2,6]');
+    expect(() => conv2d(x, device().tensor([8, 3, 3, 8]), { bias: device().tensor([4]) })).toThrow(
       'conv2d: bias is [4] f32; expected [8]',
     );
-    expect(() => conv2d(x, device().tensor([8, 8, 3, 3]), { residual: x })).toThrow(
+    expect(() => conv2d(x, device().tensor([8, 3, 3, 8]), { residual: x })).toThrow(
       'conv2d: residual is [1,4,4,8] f32; expected [1,2,2,8]',
     );
-    expect(() => conv2d(device().tensor([1, 4, 4, 8], 'f16'), device().tensor([8, 8, 3, 3]))).toThrow('expected f32');
+    expect(() => conv2d(x, device().tensor([8, 3, 3, 8], 'f16'))).toThrow('weight is [8,3,3,8] f16; expected f32');
+    expect(() => conv2d(device().tensor([1, 4, 4, 8], 'f16'), device().tensor([8, 3, 3, 8]))).toThrow('expected f32');
   });
 });

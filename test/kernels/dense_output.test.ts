@@ -41,6 +41,29 @@ describe('denseOutput', () => {
     ).toBeLessThan(1e-6);
   });
 
+  it('writes into tensors that are given, from a pixel on', async () => {
+    const [pixels, first] = [7, 5];
+    const [x, w, b] = [random.normal(pixels * 8), random.normal(3 * 8, 0.2), random.normal(3)];
+    const target = {
+      value: device().upload(new Float32Array(2 * 13).fill(-1), [13, 2], 'f32'),
+      confidence: device().upload(new Float32Array(13).fill(-1), [13], 'f32'),
+      first,
+    };
+    const operands = [
+      device().upload(x, [1, 1, pixels, 8], 'f32'),
+      device().upload(w, [3, 8, 1, 1], 'f32'),
+      device().upload(b, [3], 'f32'),
+    ] as const;
+    denseOutput(...operands, 'exp', target);
+    const expected = new Float64Array(3 * 13).fill(-1);
+    expected.set(denseOutputReference(x, w, b, 'exp'), 3 * first);
+    const isConfidence = (_: number, i: number) => i % 3 === 2;
+    expect(relativeL2(await readValues(target.confidence), expected.filter(isConfidence))).toBeLessThan(1e-6);
+    const values = expected.filter((z, i) => !isConfidence(z, i));
+    expect(relativeL2(await readValues(target.value), values)).toBeLessThan(1e-6);
+    expect(() => denseOutput(...operands, 'exp', { ...target, first: 7 })).toThrow('do not fit into value');
+  });
+
   it('is exact to the last digits for small values of inv_log, and stays finite for large ones', async () => {
     const z = Float32Array.of(1e-6, 0, 0, 0, -0.05, 0, 0, 0, 0.11, 0, 0, 0, 500, 0, 0, 0, -500, 0, 0, 0);
     const w = device().upload(Float32Array.of(1, 0, 0, 0, 1, 0, 0, 0), [2, 4, 1, 1], 'f32');

@@ -1,8 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { attention } from '../../src/kernels/attention.ts';
-import { conv2d } from '../../src/kernels/conv2d.ts';
+import { conv2d, tapsFirst } from '../../src/kernels/conv2d.ts';
 import { heads } from '../../src/kernels/heads.ts';
 import { linear, swiglu } from '../../src/kernels/matmul.ts';
+import { permute } from '../../src/kernels/permute.ts';
 import type { Device, Tile } from '../../src/tensor/device.ts';
 import { relativeL2 } from '../compare.ts';
 import { openWithEmulatedMatrices } from '../emulated_matrices.ts';
@@ -99,7 +100,8 @@ describe('convolutions on emulated matrices', () => {
       (value, i) => relu(value) + relu(residual[i]!) + addend[i]!,
     );
     const run = vi.spyOn(device, 'run');
-    const out = conv2d(uploadAs(device, x, sizes.x, 'f32'), uploadAs(device, w, [24, 40, 3, 3], 'f32'), {
+    const weight = permute(uploadAs(device, w, [24, 40, 3, 3], 'f32'), tapsFirst([24, 40, 3, 3]), 'f16');
+    const out = conv2d(uploadAs(device, x, sizes.x, 'f32'), weight, {
       bias: uploadAs(device, b, [24], 'f32'),
       stride: 2,
       padding,

@@ -39,6 +39,25 @@ describe('layerNorm', () => {
     await expectNear(layerNorm(x, { weight, bias, eps: 1e-6, dtype: 'f16' }), reference(values, dim, 1e-6, w, b), 1e-3);
   });
 
+  it.each([
+    [{ first: 2, count: 5, every: 9, groups: 3 }, 12],
+    [{ first: 0, count: 1, every: 4, groups: 2 }, 260],
+    [{ first: 7, count: 3, every: 3, groups: 1 }, 1024],
+  ])('takes the rows %o of %s values', async (rows, dim) => {
+    const count = rows.first + rows.every * (rows.groups - 1) + rows.count;
+    const values = random.normal(count * dim, 3);
+    const y = layerNorm(device().upload(values, [count, dim], 'f32'), { eps: 1e-5, rows });
+    expect(y.shape).toEqual([rows.groups, rows.count, dim]);
+    const all = reference(values, dim, 1e-5);
+    const expected = Array.from({ length: rows.groups * rows.count }, (_, i) => {
+      const row = rows.first + Math.floor(i / rows.count) * rows.every + (i % rows.count);
+      return [...all.subarray(row * dim, (row + 1) * dim)];
+    });
+    expect(relativeL2(await readValues(y), expected.flat())).toBeLessThan(1e-6);
+    const fewer = device().tensor([count - 1, dim]);
+    expect(() => layerNorm(fewer, { eps: 1e-5, rows })).toThrow('rows of');
+  });
+
   it('does not cancel where the mean is large', async () => {
     const values = random.normal(3 * 1024).map((value) => 800 + value);
     const y = layerNorm(device().upload(values, [3, 1024], 'f32'), { eps: 1e-6 });

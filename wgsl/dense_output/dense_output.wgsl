@@ -1,11 +1,11 @@
-// Per pixel: z[o] = bias[o] + sum_c x[pixel, c] * w[o, c];  value[pixel, o] = act(z[o]) for o < OUTPUTS - 1;  confidence[pixel] = 1 + exp(z[OUTPUTS - 1])
+// Per pixel: z[o] = bias[o] + sum_c x[pixel, c] * w[o, c];  value[pixel, o] = act(z[o]) for o < OUTPUTS - 1;  confidence[params.first + pixel] = 1 + exp(z[OUTPUTS - 1])
 //   act(z) = exp(z), or sign(z) * (exp(|z|) - 1) where INVERSE_LOG
 //
 // x           [pixels, CHANNELS]     f32, CHANNELS a multiple of 4
 // w           [OUTPUTS, CHANNELS]    f32, f16 or bf16 (W_DTYPE)
 // bias        [OUTPUTS]              f32
-// value       [pixels, OUTPUTS - 1]  f32
-// confidence  [pixels]               f32
+// value       [first + pixels, OUTPUTS - 1]  f32: the last of them
+// confidence  [first + pixels]               f32
 // The last 1x1 convolution of a dense prediction head with its activations, since so few outputs would leave most of a matrix product's tile empty.
 // All arithmetic in f32; exponents are cut at 88, where exp leaves f32. One thread computes one pixel; the weights wait in workgroup memory.
 // Source: Wang et al. 2025 (VGGT).
@@ -19,6 +19,7 @@ const INVERSE_LOG: bool = false;
 
 struct Params {
   pixels: u32,
+  first: u32,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
@@ -73,9 +74,9 @@ fn main(
   }
 #repeat o OUTPUTS
   if $ou + 1u == OUTPUTS {
-    confidence[pixel] = 1.0 + exponential(sum_$o);
+    confidence[params.first + pixel] = 1.0 + exponential(sum_$o);
   } else {
-    value[pixel * (OUTPUTS - 1u) + $ou] = activate(sum_$o);
+    value[(params.first + pixel) * (OUTPUTS - 1u) + $ou] = activate(sum_$o);
   }
 #end
 }

@@ -1,6 +1,6 @@
 // y = (x - mean(x)) * rsqrt(var(x) + eps) * weight + bias        over the last dimension
 //
-// x             [rows, dim]  f32, dim a multiple of 4
+// x             [rows, dim]  f32, dim a multiple of 4; where SOME, rows of y are count neighbouring ones of x from row `first` on, and again `every` rows later
 // weight, bias  [dim]        f32; absent (1 and 0) where HAS_WEIGHT, HAS_BIAS are false, anything may be bound then
 // y             [rows, dim]  f32 or f16 (OUT_F16), saturating in f16
 // Everything is computed in f32. The variance is a second pass over the differences from the mean: E[x^2] - E[x]^2 cancels where the
@@ -13,12 +13,16 @@
 const HAS_WEIGHT: bool = true;
 const HAS_BIAS: bool = true;
 const OUT_F16: bool = false;
+const SOME: bool = false;
 const PIECES: u32 = 1u;
 
 struct Params {
   rows: u32,
   dim: u32,
   eps: f32,
+  first: u32,
+  count: u32,
+  every: u32,
 }
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<f32>>;
@@ -52,13 +56,14 @@ fn main(
   let row = line_index(workgroup, counts) * GROUPS + thread / LANES;
   let quads = params.dim / 4u;
   let start = row * quads;
+  let read = select(row, params.first + row / params.count * params.every + row % params.count, SOME) * quads;
 
   // A group beyond the last row has no elements but takes part in the barriers.
   var sum = 0.0;
 #repeat p PIECES
   let quad_$p = thread % LANES + $pu * LANES;
   let counts_$p = quad_$p < quads && row < params.rows;
-  let x_$p = select(vec4<f32>(), x[select(0u, start + quad_$p, counts_$p)], counts_$p);
+  let x_$p = select(vec4<f32>(), x[select(0u, read + quad_$p, counts_$p)], counts_$p);
   sum += dot(x_$p, vec4<f32>(1.0));
 #end
   let mean = lane_sum(sum, thread) / f32(params.dim);

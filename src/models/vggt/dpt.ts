@@ -1,7 +1,7 @@
 import { InputError } from '../../io/errors.ts';
-import { convTranspose2d } from '../../kernels/conv_transpose2d.ts';
-import { type Conv2dOptions, conv2d } from '../../kernels/conv2d.ts';
-import { layerNorm } from '../../kernels/layer_norm.ts';
+import { blocksFirst, convTranspose2d } from '../../kernels/conv_transpose2d.ts';
+import { type Conv2dOptions, type Conv2dVariant, conv2d, conv2dOperand, tapsFirst } from '../../kernels/conv2d.ts';
+import { layerNorm, type RowPattern } from '../../kernels/layer_norm.ts';
 import { resizeBilinear } from '../../kernels/resize_bilinear.ts';
 import type { Device } from '../../tensor/device.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
@@ -31,26 +31,52 @@ export interface PatchGrid {
   readonly patchSize: number;
 }
 
+/** `count` frames of a layer's, from frame `first` on, of whose tokens the first `specials` are no patches. */
+export interface SomeFrames {
+  readonly first: number;
+  readonly count: number;
+  readonly specials: number;
+}
+
 /** Frames processed together: enough to fill a GPU, few enough that their maps stay small. */
 const MOST_FRAMES = 8;
 const EPS = 1e-5;
 const PADDING = 1;
 
-/** A convolution's weight [outputs, inputs, k, k], and its bias if it has one. */
-class Convolution {
+/** The variant for operands of this precision. */
+export function convolutionVariant({ operand }: Precision): Conv2dVariant {
+  return operand === 'f16' ? 'subgroup_matrix' : 'register';
+}
+
+/** A convolution's weight [outputs, inputs, k, k] as `conv2d` reads it, and its bias if it has one. */
+export class Convolution {
   readonly weight: Tensor;
   readonly bias: Tensor | undefined;
-  readonly #precision: Precision;
+  readonly #variant: Conv2dVariant;
 
   constructor(weights: Weights, name: string, shape: readonly number[], precision: Precision, hasBias = true) {
-    this.weight = weights.forOperands(precision.operand).matrix(`${name}.weight`, shape);
+    this.#variant = convolutionVariant(precision);
+    this.weight = weights.forOperands(conv2dOperand(this.#variant)).permuted(`${name}.weight`, shape, tapsFirst);
     this.bias = hasBias ? weights.vector(`${name}.bias`, [shape[0]!]) : undefined;
-    this.#precision = precision;
   }
 
   forward(x: Tensor, options: Omit<Conv2dOptions, 'bias' | 'variant'> = {}): Tensor {
-    const variant = this.#precision.operand === 'f16' ? 'subgroup_matrix' : 'register';
-    return conv2d(x, this.weight, { ...options, variant, ...(this.bias && { bias: this.bias }) });
+    return conv2d(x, this.weight, { ...options, variant: this.#variant, ...(this.bias && { bias: this.bias }) });
+  }
+}
+
+/** A transposed convolution's weight [inputs, outputs, k, k] as `convTranspose2d` reads it, and its bias. */
+class TransposedConvolution {
+  readonly weight: Tensor;
+  readonly bias: Tensor;
+
+  constructor(weights: Weights, name: string, shape: readonly number[], { operand }: Precision) {
+    this.weight = weights.forOperands(operand).permuted(`${name}.weight`, shape, blocksFirst);
+    this.bias = weights.vector(`${name}.bias`, [shape[1]!]);
+  }
+
+  forward(x: Tensor): Tensor {
+    return convTranspose2d(x, this.weight, this.bias);
   }
 }
 
@@ -131,8 +157,8 @@ export class Dpt {
   readonly precision: Precision;
   readonly norm: Affine;
   readonly projects: readonly Convolution[];
-  readonly resizeLayer0: Convolution;
-  readonly resizeLayer1: Convolution;
+  readonly resizeLayer0: TransposedConvolution;
+  readonly resizeLayer1: TransposedConvolution;
   readonly resizeLayer3: Convolution;
   readonly layerRn: readonly Convolution[];
   /** refinenet1 .. refinenet4. */
@@ -152,8 +178,8 @@ export class Dpt {
     this.precision = convolutions;
     this.norm = normWeights(weights, 'norm', tokenDim);
     this.projects = outChannels.map((channels, n) => conv(`projects.${n}`, [channels, tokenDim, 1, 1]));
-    this.resizeLayer0 = conv('resize_layers.0', [c0, c0, 4, 4]);
-    this.resizeLayer1 = conv('resize_layers.1', [c1, c1, 2, 2]);
+    this.resizeLayer0 = new TransposedConvolution(weights, 'resize_layers.0', [c0, c0, 4, 4], convolutions);
+    this.resizeLayer1 = new TransposedConvolution(weights, 'resize_layers.1', [c1, c1, 2, 2], convolutions);
     this.resizeLayer3 = conv('resize_layers.3', [c3, c3, 3, 3]);
     this.layerRn = outChannels.map((channels, n) =>
       conv(`scratch.layer${n + 1}_rn`, [features, channels, 3, 3], false),
@@ -187,10 +213,10 @@ export class Dpt {
     return { positions: this.#device.upload(values, [width + height, channels / 2], 'f32') };
   }
 
-  /** Patch tokens of the four layers, each f32 [frames, rows * columns, tokenDim], to the fused map f32 [frames, 8 * rows, 8 * columns, outputs]. */
-  forward(tokens: readonly Tensor[], grid: PatchGrid): Tensor {
+  /** Some frames of the four layers, each f32 [frames, tokens, tokenDim], to their fused map f32 [count, 8 * rows, 8 * columns, outputs]. */
+  forward(layers: readonly Tensor[], some: SomeFrames, grid: PatchGrid): Tensor {
     return this.#device.tidy(() => {
-      const maps = tokens.map((layer, n) => this.#device.tidy(() => this.#map(layer, n, grid)));
+      const maps = layers.map((layer, n) => this.#device.tidy(() => this.#map(layer, some, n, grid)));
       const sizes = maps.map((map) => [map.dim(1), map.dim(2)] as const);
       const [height, width] = sizes[0]!;
       const targets = [[2 * height, 2 * width] as const, ...sizes];
@@ -205,12 +231,13 @@ export class Dpt {
   }
 
   /** The map of layer n with `features` channels: [frames, height, width, features]. */
-  #map(tokens: Tensor, n: number, grid: PatchGrid): Tensor {
+  #map(layer: Tensor, some: SomeFrames, n: number, grid: PatchGrid): Tensor {
     const { rows, columns } = grid;
     const channels = this.config.outChannels[n]!;
-    const normed = layerNorm(tokens, { ...this.norm, eps: EPS, dtype: this.precision.operand });
+    const { part, rows: patches } = patchRows(layer, some);
+    const normed = layerNorm(part, { ...this.norm, eps: EPS, dtype: this.precision.operand, rows: patches });
     const size = [rows, columns] as const;
-    const projected = this.projects[n]!.forward(normed.reshape(tokens.dim(0), rows, columns, tokens.dim(-1)));
+    const projected = this.projects[n]!.forward(normed.reshape(some.count, rows, columns, layer.dim(-1)));
     const placed = this.config.hasPositions
       ? resizeBilinear(projected, size, this.positions(size, channels, grid))
       : projected;
@@ -218,23 +245,20 @@ export class Dpt {
   }
 
   #resize(x: Tensor, n: number): Tensor {
-    const { operand } = this.precision;
-    const transposed = ({ weight, bias }: Convolution) => convTranspose2d(x, weight, { bias: bias!, operand });
-    if (n === 0) return transposed(this.resizeLayer0);
-    if (n === 1) return transposed(this.resizeLayer1);
+    if (n === 0) return this.resizeLayer0.forward(x);
+    if (n === 1) return this.resizeLayer1.forward(x);
     if (n === 2) return x;
     return this.resizeLayer3.forward(x, { stride: 2, padding: PADDING });
   }
 }
 
-/** The patch tokens of some frames, f32 [count, patches, dim], out of a layer's tokens [frames, tokens, dim], of which the first of each frame are special. */
-export function patchTokens(layer: Tensor, first: number, count: number, specials: number): Tensor {
-  const [, tokens, dim] = layer.shape as [number, number, number];
-  const patches = tokens - specials;
-  const result = layer.device.tensor([count, patches, dim]);
-  // Copies, unlike kernels, reach into tensors larger than a binding.
-  for (let i = 0; i < count; i++) {
-    layer.device.copy(layer, ((first + i) * tokens + specials) * dim, result, i * patches * dim, patches * dim);
-  }
-  return result;
+/** The patches' tokens of some frames: rows of a part of the layer that begins where a binding may. The whole may be larger than a binding. */
+function patchRows(layer: Tensor, { first, count, specials }: SomeFrames): { part: Tensor; rows: RowPattern } {
+  const [frames, tokens, dim] = layer.shape as [number, number, number];
+  const alignment = layer.device.limits.minStorageBufferOffsetAlignment;
+  let begin = first * tokens;
+  while ((layer.offset + 4 * begin * dim) % alignment !== 0) begin -= 1;
+  const end = (first + count) * tokens;
+  const rows = { first: first * tokens - begin + specials, count: tokens - specials, every: tokens, groups: count };
+  return { part: layer.reshape(frames * tokens, dim).rows(begin, end - begin), rows };
 }

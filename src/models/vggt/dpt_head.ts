@@ -1,12 +1,11 @@
-import { conv2d } from '../../kernels/conv2d.ts';
-import { type DenseActivation, denseOutput } from '../../kernels/dense_output.ts';
+import { type DenseActivation, type DenseTarget, denseOutput } from '../../kernels/dense_output.ts';
 import { resizeBilinear } from '../../kernels/resize_bilinear.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Affine } from '../affine.ts';
 import type { Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
 import type { VggtConfig } from './config.ts';
-import { Dpt, type PatchGrid, patchTokens } from './dpt.ts';
+import { Convolution, Dpt, type PatchGrid, type SomeFrames } from './dpt.ts';
 
 /** Memory that the map at full resolution takes at a time: the least that every device can bind. */
 const BAND_BYTES = 128 * 1024 * 1024;
@@ -19,7 +18,7 @@ export type DenseMaps = readonly [values: Float32Array, confidence: Float32Array
 /** The depth and the point head: a value and a confidence for every pixel (spec vggt.md section 6). */
 export class DptHead {
   readonly dpt: Dpt;
-  readonly outputConv2: readonly [Affine, Affine];
+  readonly outputConv2: readonly [Convolution, Affine];
   readonly #activation: DenseActivation;
   /** Values of a pixel. */
   readonly values: number;
@@ -34,13 +33,10 @@ export class DptHead {
       precision,
     );
     const hidden = weights.shape('scratch.output_conv2.0.weight')[0]!;
-    const conv = (name: string, shape: number[], operand: Precision['operand']): Affine => ({
-      weight: weights.forOperands(operand).matrix(`scratch.output_conv2.${name}.weight`, shape),
-      bias: weights.vector(`scratch.output_conv2.${name}.bias`, [shape[0]!]),
-    });
+    const conv2 = weights.at('scratch.output_conv2');
     this.outputConv2 = [
-      conv('0', [hidden, outputs, 3, 3], this.dpt.precision.operand),
-      conv('2', [values + 1, hidden, 1, 1], 'f32'),
+      new Convolution(conv2, '0', [hidden, outputs, 3, 3], this.dpt.precision),
+      { weight: conv2.matrix('2.weight', [values + 1, hidden, 1, 1]), bias: conv2.vector('2.bias', [values + 1]) },
     ];
     this.#activation = activation;
     this.values = values;
@@ -96,32 +92,20 @@ export class DptHead {
   }
 
   /** Values f32 [count, H, W, values] and confidences f32 [count, H, W] of some frames. */
-  #frames(
-    layers: readonly Tensor[],
-    { first, count, specials }: { first: number; count: number; specials: number },
-    grid: PatchGrid,
-  ): [Tensor, Tensor] {
+  #frames(layers: readonly Tensor[], some: SomeFrames, grid: PatchGrid): [Tensor, Tensor] {
     const { device } = layers[0]!;
     const [height, width] = [grid.rows * grid.patchSize, grid.columns * grid.patchSize];
+    const { count } = some;
     const values = device.tensor([count, height, width, this.values]);
     const confidence = device.tensor([count, height, width]);
     const positions = this.dpt.positions([height, width], this.dpt.config.outputs, grid);
     const bandRows = Math.max(1, Math.floor(BAND_BYTES / (4 * width * this.dpt.config.outputs)) - 2);
-    const map = device.tidy(() =>
-      this.dpt.forward(
-        layers.map((layer) => patchTokens(layer, first, count, specials)),
-        grid,
-      ),
-    );
+    const map = this.dpt.forward(layers, some, grid);
     for (let i = 0; i < count; i++) {
       for (let row = 0; row < height; row += bandRows) {
         const rows = { first: row, count: Math.min(bandRows, height - row) };
-        const start = (i * height + row) * width;
-        device.tidy(() => {
-          const [value, certainty] = this.#band(map.rows(i, 1), [height, width], rows, positions);
-          device.copy(value, 0, values, start * this.values, value.size);
-          device.copy(certainty, 0, confidence, start, certainty.size);
-        });
+        const target = { value: values, confidence, first: (i * height + row) * width };
+        device.tidy(() => this.#band(map.rows(i, 1), { size: [height, width], rows, positions, target }));
       }
     }
     return [values, confidence];
@@ -130,23 +114,26 @@ export class DptHead {
   /** Rows of one frame at full resolution. */
   #band(
     map: Tensor,
-    [height, width]: readonly [number, number],
-    { first, count }: { first: number; count: number },
-    positions: { positions?: Tensor },
-  ): [Tensor, Tensor] {
-    const { operand } = this.dpt.precision;
+    {
+      size,
+      rows: { first, count },
+      positions,
+      target,
+    }: {
+      size: readonly [number, number];
+      rows: { first: number; count: number };
+      positions: { positions?: Tensor };
+      target: DenseTarget;
+    },
+  ): void {
     // A 3x3 convolution reads one row more on either side, where the picture has one.
     const above = first > 0 ? 1 : 0;
-    const below = first + count < height ? 1 : 0;
+    const below = first + count < size[0] ? 1 : 0;
     const rows = { first: first - above, count: count + above + below };
-    const resized = resizeBilinear(map, [height, width], { ...positions, rows, dtype: operand });
+    const resized = resizeBilinear(map, size, { ...positions, rows, dtype: this.dpt.precision.operand });
     const [hidden, last] = this.outputConv2;
-    const features = conv2d(resized, hidden.weight, {
-      bias: hidden.bias,
-      padding: { top: 1 - above, bottom: 1 - below, left: 1, right: 1 },
-      relu: true,
-      variant: operand === 'f16' ? 'subgroup_matrix' : 'register',
-    });
-    return denseOutput(features, last.weight, last.bias, this.#activation);
+    const padding = { top: 1 - above, bottom: 1 - below, left: 1, right: 1 };
+    const features = hidden.forward(resized, { padding, relu: true });
+    denseOutput(features, last.weight, last.bias, this.#activation, target);
   }
 }

@@ -14,7 +14,7 @@ import { type Affine, linearWeights, normWeights } from '../affine.ts';
 import type { Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
 import type { VggtConfig } from './config.ts';
-import { Dpt, type PatchGrid, patchTokens } from './dpt.ts';
+import { Dpt, type PatchGrid } from './dpt.ts';
 import { type Place, placeEmbedding, sampleTaps } from './track_places.ts';
 import { UpdateTransformer } from './update_transformer.ts';
 
@@ -184,8 +184,7 @@ export class TrackHead {
     for (let firstFrame = 0; firstFrame < frames; firstFrame += chunk) {
       const count = Math.min(chunk, frames - firstFrame);
       const map = device.tidy(() => {
-        const tokens = layers.map((layer) => patchTokens(layer, firstFrame, count, specials));
-        const fused = device.tidy(() => this.featureExtractor.forward(tokens, grid));
+        const fused = this.featureExtractor.forward(layers, { first: firstFrame, count, specials }, grid);
         return layerNorm(resizeBilinear(fused, size), { ...this.fmapNorm, eps: EPS });
       });
       const levels = [map];

@@ -126,6 +126,7 @@ export class VGGT {
     const { patch_size } = this.config;
     const [height, width] = [REHEARSED_ROWS * patch_size, REHEARSED_COLUMNS * patch_size];
     const heads = new Set(this.heads);
+    this.#weights.rehearse();
     for (const frames of REHEARSED_FRAMES) {
       const images = { data: new Uint8Array(frames * 3 * height * width), frames, height, width };
       if (heads.size === 0) {

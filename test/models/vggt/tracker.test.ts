@@ -2,7 +2,6 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Checkpoint } from '../../../src/io/safetensors.ts';
 import { layerNorm } from '../../../src/kernels/layer_norm.ts';
 import { resizeBilinear } from '../../../src/kernels/resize_bilinear.ts';
-import { patchTokens } from '../../../src/models/vggt/dpt.ts';
 import { readReferenceImages } from '../../../src/models/vggt/replay.ts';
 import { type FrameImages, VGGT } from '../../../src/models/vggt/vggt.ts';
 import { maxAbsDifference } from '../../compare.ts';
@@ -66,9 +65,9 @@ async function featureMaps({ frames, height, width, data }: FrameImages) {
   const size = [height / track_head.stride, width / track_head.stride] as const;
   const layers = aggregator.forward({ data, frames, height, width }, dpt.intermediate_layer_idx);
   const map = device().tidy(() => {
-    const tokens = layers.map((layer) => patchTokens(layer, 0, frames, aggregator.patchStart));
+    const some = { first: 0, count: frames, specials: aggregator.patchStart };
     const grid = { rows: height / patchSize, columns: width / patchSize, patchSize };
-    const fused = trackHead!.featureExtractor.forward(tokens, grid);
+    const fused = trackHead!.featureExtractor.forward(layers, some, grid);
     return layerNorm(resizeBilinear(fused, size), { ...trackHead!.fmapNorm, eps: 1e-5 });
   });
   const values = await device().readFloat32(map);
