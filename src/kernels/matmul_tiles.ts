@@ -28,13 +28,18 @@ const MATRIX_TILES = [
     { ROWS: 1, COLUMNS: 2, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 32 },
   ]),
 ];
-/** K of a step of the register variant. */
-const REGISTER_STEP = 16;
-/** Products of a thread of it, down as across, where the result is large, and where it is small. */
-const LARGE_REGISTER_TILE = tunable('matmul/register', [{ SIDE: 8 }, { SIDE: 4 }]);
-const SMALL_REGISTER_TILE = { SIDE: 4 };
-/** Workgroup memory of it for each of them: 16 rows of x and of w, five vec4 each. */
-const REGISTER_BYTES = 2 * 16 * 5 * 16;
+/** How the register variant works: products of a thread, down as across; rows of 16 threads; eights of K in a step. */
+type RegisterTile = { readonly SIDE: number; readonly THREAD_ROWS: number; readonly STEP: number };
+/** Its tile where the result is large, where it is small, and where x has so few rows that half a tile or more would be empty. */
+const LARGE_REGISTER_TILE = tunable<RegisterTile>('matmul/register', [
+  { SIDE: 8, THREAD_ROWS: 16, STEP: 2 },
+  { SIDE: 4, THREAD_ROWS: 16, STEP: 2 },
+]);
+const SMALL_REGISTER_TILE: RegisterTile = { SIDE: 4, THREAD_ROWS: 16, STEP: 2 };
+const LOW_REGISTER_TILES: readonly RegisterTile[] = [
+  { SIDE: 4, THREAD_ROWS: 4, STEP: 4 },
+  { SIDE: 4, THREAD_ROWS: 8, STEP: 4 },
+];
 /**
  * Rows of the weight that a workgroup of `matvec` reads side by side, an even count, its threads, and how many 16-byte pieces of 16-bit rows a thread may have
  * in flight.
@@ -76,6 +81,17 @@ const NARROW_MATVEC = tunable(
   { SLOTS: 2, THREADS: 16, LOADS: 2 },
 );
 
+/** Rows and columns of a tile of the register variant. */
+function registerSides({ SIDE, THREAD_ROWS }: RegisterTile): readonly [rows: number, columns: number] {
+  return [THREAD_ROWS * SIDE, 16 * SIDE];
+}
+
+/** Workgroup memory that it takes: an odd count of vec4s a row. */
+function registerBytes(tile: RegisterTile): number {
+  const [rows, columns] = registerSides(tile);
+  return (rows + columns) * (2 * tile.STEP + 1) * 16;
+}
+
 /** As many pieces of each row at a time as LOADS allow, without leaving many of the last ones empty. */
 function batch({ SLOTS, THREADS, LOADS }: { SLOTS: number; THREADS: number; LOADS: number }, k: number): Constants {
   const steps = Math.ceil(k / (8 * THREADS));
@@ -102,6 +118,7 @@ const MATRIX_SHARING: Sharing = { slots: 264, least: 512, most: 4 };
 /** Many small tiles have a long way through K. */
 const LARGE_REGISTER_SHARING: Sharing = { slots: 264, least: 512, most: 8 };
 const SMALL_REGISTER_SHARING: Sharing = { slots: 528, least: 128, most: 8 };
+const LOW_REGISTER_SHARING: Sharing = { slots: 528, least: 128, most: 16 };
 /** What joining one more part costs on that card, in rounds of its workgroups, for each result over K. */
 const JOIN_COST = 1e-4;
 
@@ -118,6 +135,21 @@ function chooseSplits(
     if (cost(splits) < cost(best)) best = splits;
   }
   return best;
+}
+
+/** The register variant's tile for a result of m rows and n columns. */
+function registerTile(device: Device, m: number, n: number): { constants: RegisterTile; sharing: Sharing } {
+  const low = LOW_REGISTER_TILES.find((tile) => m <= registerSides(tile)[0]);
+  if (low !== undefined) return { constants: low, sharing: LOW_REGISTER_SHARING };
+  const large = tileFor(device, LARGE_REGISTER_TILE);
+  const [rows, columns] = registerSides(large);
+  const count = Math.ceil(m / rows) * Math.ceil(n / columns);
+  const isHalfFull = 2 * m * n >= count * rows * columns;
+  const isWorthIt = count >= REGISTER_WORKGROUPS && isHalfFull;
+  const fits = registerBytes(large) <= device.limits.maxComputeWorkgroupStorageSize;
+  if (isWorthIt && fits && large.SIDE > SMALL_REGISTER_TILE.SIDE)
+    return { constants: large, sharing: LARGE_REGISTER_SHARING };
+  return { constants: SMALL_REGISTER_TILE, sharing: SMALL_REGISTER_SHARING };
 }
 
 /** The parts of K that workgroups take, whole steps of a tile each. */
@@ -139,17 +171,12 @@ export function tile(
     case 'tiled':
       return { constants: {}, workgroups: [Math.ceil(n / 32), Math.ceil(m / 16)] };
     case 'register': {
-      const cut = (side: number) => [Math.ceil(n / (16 * side)), Math.ceil(m / (16 * side))] as const;
-      const large = tileFor(device, LARGE_REGISTER_TILE);
-      const count = cut(large.SIDE)[0] * cut(large.SIDE)[1];
-      const isHalfFull = 2 * m * n >= count * (16 * large.SIDE) ** 2;
-      const isWorthIt = count >= REGISTER_WORKGROUPS && isHalfFull;
-      const fits = large.SIDE * REGISTER_BYTES <= device.limits.maxComputeWorkgroupStorageSize;
-      const constants = isWorthIt && fits ? large : SMALL_REGISTER_TILE;
-      const workgroups = cut(constants.SIDE);
-      const sharing = constants.SIDE === SMALL_REGISTER_TILE.SIDE ? SMALL_REGISTER_SHARING : LARGE_REGISTER_SHARING;
+      const { constants, sharing } = registerTile(device, m, n);
+      const [rows, columns] = registerSides(constants);
+      const workgroups = [Math.ceil(n / columns), Math.ceil(m / rows)] as const;
       const splits = whole ? 1 : chooseSplits(workgroups[0] * workgroups[1], [m, n, k], sharing);
-      return { constants, workgroups, ...splitting(splits, k, REGISTER_STEP) };
+      const loads = (constants.STEP * (rows + columns)) / (16 * constants.THREAD_ROWS);
+      return { constants: { ...constants, LOADS: loads }, workgroups, ...splitting(splits, k, 8 * constants.STEP) };
     }
     case 'subgroup_matrix': {
       const tiles = MATRIX_TILES.map((tunable) => tileFor(device, tunable));

@@ -29,6 +29,10 @@ describe('stridedCopy', () => {
       'a concatenation',
       { sizes: [1, 1, 7, 24], sourceStrides: [0, 0, 24, 1], targetStrides: [0, 0, 50, 1], targetOffset: 26 },
     ],
+    [
+      'a concatenation in fours',
+      { sizes: [1, 2, 7, 24], sourceStrides: [0, 168, 24, 1], targetStrides: [0, 400, 52, 1], targetOffset: 28 },
+    ],
     ['a permutation of windows', { sizes: [3, 2, 5, 8], sourceStrides: [80, 8, 16, 1], targetStrides: [80, 40, 8, 1] }],
     ['a transposition', { sizes: [2, 1, 17, 19], sourceStrides: [323, 0, 19, 1], targetStrides: [323, 0, 1, 17] }],
     ['one row to many', { sizes: [1, 1, 6, 16], sourceStrides: [0, 0, 0, 1], targetStrides: [0, 0, 16, 1] }],
