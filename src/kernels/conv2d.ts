@@ -154,29 +154,38 @@ interface Tiling {
   readonly workgroups: number;
 }
 
-/** Large tiles reuse more of what they read; they are worth it when at least this many workgroups share the work. On matrices two of them share a processor. */
-const ENOUGH_WORKGROUPS = { register: 120, subgroup_matrix: 200 };
+/** Tiles of the register variant: products of a thread, pixels by channels, and threads side by side. The smaller one where the first gave few workgroups. */
+const REGISTER_TILES = [
+  { ROWS: 8, COLUMNS: 4, LANES_X: 16 },
+  { ROWS: 4, COLUMNS: 4, LANES_X: 16 },
+] as const;
+const REGISTER_WORKGROUPS = 200;
+const REGISTER_THREADS = 128;
 
 function registerTiling(device: Device, pixels: number, outputs: number): Tiling {
-  const { isSoftware } = device.opened;
-  const tiles = [
-    { ROWS: 8, COLUMNS: 8, LANES_X: 16 },
-    { ROWS: 8, COLUMNS: 4, LANES_X: 16 },
-    { ROWS: 4, COLUMNS: 4, LANES_X: 16 },
-  ].map((tile) => {
-    // A wide tile over few channels would mostly compute nothing. A CPU compiles one small tile sooner and gains nothing from others.
-    const narrow = outputs <= 32 && !isSoftware ? { ...tile, COLUMNS: 4, LANES_X: 8 } : tile;
-    const [rows, columns] = [narrow.ROWS * (256 / narrow.LANES_X), narrow.COLUMNS * narrow.LANES_X];
-    const constants = { ...narrow, X_LOADS: rows / 64, W_LOADS: Math.ceil(columns / 64) };
+  const tiles = REGISTER_TILES.map((tile): Tiling => {
+    // A wide tile over few channels would mostly compute nothing.
+    const constants = outputs <= 32 ? { ...tile, LANES_X: 8 } : tile;
+    const rows = constants.ROWS * (REGISTER_THREADS / constants.LANES_X);
+    const columns = constants.COLUMNS * constants.LANES_X;
     return { constants, workgroups: Math.ceil(pixels / rows) * Math.ceil(outputs / columns) };
   });
-  const smallest = tiles.at(-1)!;
-  if (isSoftware) return smallest;
-  return tiles.find(({ workgroups }) => workgroups >= ENOUGH_WORKGROUPS.register) ?? smallest;
+  const [large, small] = tiles as [Tiling, Tiling];
+  // A CPU compiles the small tile sooner and gains nothing from the other.
+  return large.workgroups >= REGISTER_WORKGROUPS && !device.opened.isSoftware ? large : small;
 }
 
-/** The large tile of the subgroup-matrix variant, that of matmul; smaller ones for fewer pixels, and narrow ones for few channels. */
+/**
+ * Tiles of the subgroup-matrix variant and how many workgroups make each worth it. The large one is matmul's; two of its workgroups share a processor. Where it
+ * would not even give every processor one (132 on the cards measured), one with twice the subgroups is faster, down to half of them.
+ */
 const LARGE_MATRIX_TILE = { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 };
+const MIDDLE_MATRIX_TILE = { ROWS: 2, COLUMNS: 4, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 64 };
+/** Workgroup memory of the latter: 128 rows of x and of w, nine vec4s each. */
+const MIDDLE_MATRIX_BYTES = 2 * 128 * 9 * 16;
+const LARGE_MATRIX_WORKGROUPS = 133;
+const MIDDLE_MATRIX_WORKGROUPS = 67;
+/** Smaller ones for fewer pixels, and narrow ones for few channels. */
 const SMALL_MATRIX_TILES = tunable('conv2d/subgroup_matrix small', [
   { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 64 },
   { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 },
@@ -189,13 +198,15 @@ const NARROW_MATRIX_TILES = tunable('conv2d/subgroup_matrix narrow', [
 ]);
 
 function matrixTiling(device: Device, pixels: number, outputs: number): Tiling {
-  const shapes =
-    outputs <= 32 ? [tileFor(device, NARROW_MATRIX_TILES)] : [LARGE_MATRIX_TILE, tileFor(device, SMALL_MATRIX_TILES)];
-  const tiles = shapes.map((tile) => ({
-    constants: tile,
-    workgroups:
-      Math.ceil(pixels / (16 * tile.ROWS * tile.GRID_ROWS)) *
-      Math.ceil(outputs / (16 * tile.COLUMNS * tile.GRID_COLUMNS)),
-  }));
-  return tiles.find(({ workgroups }) => workgroups >= ENOUGH_WORKGROUPS.subgroup_matrix) ?? tiles.at(-1)!;
+  const cut = (constants: typeof LARGE_MATRIX_TILE): Tiling => {
+    const { ROWS, COLUMNS, GRID_ROWS, GRID_COLUMNS } = constants;
+    const workgroups = Math.ceil(pixels / (16 * ROWS * GRID_ROWS)) * Math.ceil(outputs / (16 * COLUMNS * GRID_COLUMNS));
+    return { constants, workgroups };
+  };
+  if (outputs <= 32) return cut(tileFor(device, NARROW_MATRIX_TILES));
+  const large = cut(LARGE_MATRIX_TILE);
+  if (large.workgroups >= LARGE_MATRIX_WORKGROUPS) return large;
+  const middle = cut(MIDDLE_MATRIX_TILE);
+  const fits = MIDDLE_MATRIX_BYTES <= device.limits.maxComputeWorkgroupStorageSize;
+  return middle.workgroups >= MIDDLE_MATRIX_WORKGROUPS && fits ? middle : cut(tileFor(device, SMALL_MATRIX_TILES));
 }

@@ -30,15 +30,16 @@ const MATRIX_TILES = [
 ];
 /** How the register variant works: products of a thread, down as across; rows of 16 threads; eights of K in a step. */
 type RegisterTile = { readonly SIDE: number; readonly THREAD_ROWS: number; readonly STEP: number };
-/** Its tile where the result is large, where it is small, and where x has so few rows that half a tile or more would be empty. */
+/** Its tile where the result is large, where it is small, and where x has so few rows that half of those or more would be empty. */
 const LARGE_REGISTER_TILE = tunable<RegisterTile>('matmul/register', [
+  { SIDE: 8, THREAD_ROWS: 8, STEP: 2 },
   { SIDE: 8, THREAD_ROWS: 16, STEP: 2 },
   { SIDE: 4, THREAD_ROWS: 16, STEP: 2 },
 ]);
 const SMALL_REGISTER_TILE: RegisterTile = { SIDE: 4, THREAD_ROWS: 16, STEP: 2 };
-const LOW_REGISTER_TILES: readonly RegisterTile[] = [
-  { SIDE: 4, THREAD_ROWS: 4, STEP: 4 },
-  { SIDE: 4, THREAD_ROWS: 8, STEP: 4 },
+const LOW_REGISTER_TILES: readonly { readonly tile: RegisterTile; readonly sharing: Sharing }[] = [
+  { tile: { SIDE: 4, THREAD_ROWS: 4, STEP: 4 }, sharing: { slots: 528, least: 128, most: 16 } },
+  { tile: { SIDE: 4, THREAD_ROWS: 8, STEP: 4 }, sharing: { slots: 396, least: 128, most: 16 } },
 ];
 /**
  * Rows of the weight that a workgroup of `matvec` reads side by side, an even count, its threads, and how many 16-byte pieces of 16-bit rows a thread may have
@@ -101,9 +102,8 @@ function batch({ SLOTS, THREADS, LOADS }: { SLOTS: number; THREADS: number; LOAD
 }
 /** Rows of a weight from which it counts as wide. */
 const WIDE_ROWS = 8192;
-/** A large tile is worth it when at least this many workgroups share the work. */
+/** A large tile of matrices is worth it when at least this many workgroups share the work. */
 const MATRIX_WORKGROUPS = 40;
-const REGISTER_WORKGROUPS = 128;
 
 /** How far the K of a tile may be shared. */
 interface Sharing {
@@ -115,41 +115,58 @@ interface Sharing {
   readonly most: number;
 }
 const MATRIX_SHARING: Sharing = { slots: 264, least: 512, most: 4 };
-/** Many small tiles have a long way through K. */
-const LARGE_REGISTER_SHARING: Sharing = { slots: 264, least: 512, most: 8 };
-const SMALL_REGISTER_SHARING: Sharing = { slots: 528, least: 128, most: 8 };
-const LOW_REGISTER_SHARING: Sharing = { slots: 528, least: 128, most: 16 };
+const REGISTER_SHARING: Sharing = { slots: 264, least: 128, most: 8 };
+/** What a round of workgroups takes whose tiles have so many results, where one of small tiles (half as many) takes 1. */
+const LARGE_REGISTER_ROUND = 1.6;
+const LARGE_REGISTER_RESULTS = 64 * 128;
 /** What joining one more part costs on that card, in rounds of its workgroups, for each result over K. */
 const JOIN_COST = 1e-4;
+
+/** A way to share the K of tiles, and what it takes, in rounds of workgroups. */
+interface Split {
+  readonly splits: number;
+  readonly cost: number;
+}
 
 /** In how many parts to split K, so that the last round of workgroups is not nearly empty: the fewest rounds, each as long as a part, and the joining. */
 function chooseSplits(
   tiles: number,
   [m, n, k]: readonly [number, number, number],
   { slots, least, most }: Sharing,
-): number {
-  const cost = (splits: number) =>
-    Math.ceil((tiles * splits) / slots) / splits + (splits === 1 ? 0 : (splits * JOIN_COST * m * n) / k);
-  let best = 1;
+  round = 1,
+): Split {
+  const costOf = (splits: number) =>
+    (round * Math.ceil((tiles * splits) / slots)) / splits + (splits === 1 ? 0 : (splits * JOIN_COST * m * n) / k);
+  let best = { splits: 1, cost: costOf(1) };
   for (let splits = 2; splits <= most && k / splits >= least; splits++) {
-    if (cost(splits) < cost(best)) best = splits;
+    const cost = costOf(splits);
+    if (cost < best.cost) best = { splits, cost };
   }
   return best;
 }
 
-/** The register variant's tile for a result of m rows and n columns. */
-function registerTile(device: Device, m: number, n: number): { constants: RegisterTile; sharing: Sharing } {
-  const low = LOW_REGISTER_TILES.find((tile) => m <= registerSides(tile)[0]);
-  if (low !== undefined) return { constants: low, sharing: LOW_REGISTER_SHARING };
-  const large = tileFor(device, LARGE_REGISTER_TILE);
-  const [rows, columns] = registerSides(large);
-  const count = Math.ceil(m / rows) * Math.ceil(n / columns);
-  const isHalfFull = 2 * m * n >= count * rows * columns;
-  const isWorthIt = count >= REGISTER_WORKGROUPS && isHalfFull;
-  const fits = registerBytes(large) <= device.limits.maxComputeWorkgroupStorageSize;
-  if (isWorthIt && fits && large.SIDE > SMALL_REGISTER_TILE.SIDE)
-    return { constants: large, sharing: LARGE_REGISTER_SHARING };
-  return { constants: SMALL_REGISTER_TILE, sharing: SMALL_REGISTER_SHARING };
+/** The register variant's tile for a product, and in how many parts its K is split. */
+function registerTile(
+  device: Device,
+  product: readonly [number, number, number],
+  whole: boolean,
+): { constants: RegisterTile; splits: number } {
+  const [m, n] = product;
+  const split = (tile: RegisterTile, sharing: Sharing, round?: number) => {
+    const [rows, columns] = registerSides(tile);
+    const shared = whole ? { ...sharing, most: 1 } : sharing;
+    return { constants: tile, ...chooseSplits(Math.ceil(m / rows) * Math.ceil(n / columns), product, shared, round) };
+  };
+  const low = LOW_REGISTER_TILES.find(({ tile }) => m <= registerSides(tile)[0]);
+  if (low !== undefined) return split(low.tile, low.sharing);
+  const small = split(SMALL_REGISTER_TILE, REGISTER_SHARING);
+  const tile = tileFor(device, LARGE_REGISTER_TILE);
+  const fits = registerBytes(tile) <= device.limits.maxComputeWorkgroupStorageSize;
+  if (tile.SIDE === SMALL_REGISTER_TILE.SIDE || !fits) return small;
+  const [rows, columns] = registerSides(tile);
+  const round = (LARGE_REGISTER_ROUND * rows * columns) / LARGE_REGISTER_RESULTS;
+  const large = split(tile, REGISTER_SHARING, round);
+  return large.cost < small.cost ? large : small;
 }
 
 /** The parts of K that workgroups take, whole steps of a tile each. */
@@ -171,12 +188,14 @@ export function tile(
     case 'tiled':
       return { constants: {}, workgroups: [Math.ceil(n / 32), Math.ceil(m / 16)] };
     case 'register': {
-      const { constants, sharing } = registerTile(device, m, n);
+      const { constants, splits } = registerTile(device, [m, n, k], whole);
       const [rows, columns] = registerSides(constants);
-      const workgroups = [Math.ceil(n / columns), Math.ceil(m / rows)] as const;
-      const splits = whole ? 1 : chooseSplits(workgroups[0] * workgroups[1], [m, n, k], sharing);
       const loads = (constants.STEP * (rows + columns)) / (16 * constants.THREAD_ROWS);
-      return { constants: { ...constants, LOADS: loads }, workgroups, ...splitting(splits, k, 8 * constants.STEP) };
+      return {
+        constants: { ...constants, LOADS: loads },
+        workgroups: [Math.ceil(n / columns), Math.ceil(m / rows)],
+        ...splitting(splits, k, 8 * constants.STEP),
+      };
     }
     case 'subgroup_matrix': {
       const tiles = MATRIX_TILES.map((tunable) => tileFor(device, tunable));
@@ -185,7 +204,7 @@ export function tile(
       );
       const found = counts.findIndex((count) => count >= MATRIX_WORKGROUPS);
       const best = found < 0 ? tiles.length - 1 : found;
-      const splits = whole ? 1 : chooseSplits(counts[best]!, [m, n, k], MATRIX_SHARING);
+      const splits = whole ? 1 : chooseSplits(counts[best]!, [m, n, k], MATRIX_SHARING).splits;
       return {
         constants: { ...tiles[best]!, TAIL: k % tiles[best]!.STEP !== 0 },
         workgroups: grid(counts[best]!),

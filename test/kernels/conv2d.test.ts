@@ -37,6 +37,16 @@ describe('conv2d', () => {
       'f32',
     ],
     [
+      'pixels for many large tiles',
+      { x: [1, 132, 130, 8], outputs: 36, kernel: 3, stride: 1, padding: around(1) },
+      'f32',
+    ],
+    [
+      'pixels for some large tiles',
+      { x: [1, 66, 132, 16], outputs: 36, kernel: 3, stride: 1, padding: around(1) },
+      'bf16',
+    ],
+    [
       'a band of rows',
       { x: [1, 5, 6, 8], outputs: 32, kernel: 3, stride: 1, padding: { top: 0, bottom: 1, left: 1, right: 1 } },
       'f32',

@@ -1,7 +1,6 @@
 import { describe, expect, it, vi } from 'vitest';
 import { type Activation, linear, MATMUL_VARIANTS, matmulSupports, swiglu } from '../../src/kernels/matmul.ts';
 import { tile } from '../../src/kernels/matmul_tiles.ts';
-import type { Device } from '../../src/tensor/device.ts';
 import type { Feature } from '../../src/tensor/gpu.ts';
 import { relativeL2 } from '../compare.ts';
 import { useDevice } from '../device.ts';
@@ -240,13 +239,23 @@ it.each([
   expect(relativeL2(await readValues(out), expected)).toBeLessThan(2e-6);
 });
 
-it('takes small tiles in registers where large ones would be half empty, or would not fit', () => {
+it('takes the tiles in registers, and parts of K, that need the fewest rounds, as far as they fit', () => {
   const little = Object.create(device(), { limits: { value: { maxComputeWorkgroupStorageSize: 16384 } } });
-  const side = (on: Device, shape: readonly [number, number, number]) => tile(on, 'register', shape).constants.SIDE;
-  expect(side(device(), [2048, 2048, 64])).toBe(8);
-  expect(side(device(), [1024, 1024, 64])).toBe(4); // 64 workgroups
-  expect(side(device(), [40, 32768, 64])).toBe(4);
-  expect(side(little, [2048, 2048, 64])).toBe(4);
+  const chosen = (shape: readonly [number, number, number], on = device()) => {
+    const { constants, splits } = tile(on, 'register', shape);
+    return [constants.SIDE, constants.THREAD_ROWS, splits];
+  };
+  expect(chosen([2048, 2048, 64])).toEqual([8, 8, 1]);
+  expect(chosen([2048, 2048, 64], little)).toEqual([8, 8, 1]);
+  expect(chosen([1024, 1024, 64])).toEqual([4, 16, 1]); // 128 large tiles
+  expect(chosen([2560, 384, 1536])).toEqual([8, 8, 2]);
+  expect(chosen([2560, 384, 384])).toEqual([4, 16, 1]);
+  expect(chosen([32, 6144, 2048])).toEqual([4, 8, 4]);
+  expect(chosen([9, 8192, 2048])).toEqual([4, 4, 4]);
+  device().tuning.set('matmul/register', { SIDE: 8, THREAD_ROWS: 16, STEP: 2 });
+  expect(chosen([2048, 2048, 64])).toEqual([8, 16, 1]);
+  expect(chosen([2048, 2048, 64], little)).toEqual([4, 16, 1]);
+  device().tuning.clear();
 });
 
 it.each([
