@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os';
-import { compileAll, type Helper, type Wanted } from './compilation.ts';
+import { compileAll, type Wanted } from './compilation.ts';
+import { openHelper } from './compile_helper.ts';
 import { DTYPE_BYTES, type Dtype, elementCount } from './dtype.ts';
 import { DeviceError, KernelError } from './errors.ts';
 import { type Feature, type GpuOptions, type OpenedGpu, openGpu } from './gpu.ts';
@@ -235,7 +236,10 @@ export class Device {
     } finally {
       this.#rehearsed = undefined;
     }
-    await compileAll(this.pipelines, [...asked.values()], { open: () => this.#another(), count: HELPERS });
+    await compileAll(this.pipelines, [...asked.values()], {
+      open: () => openHelper(this.opened.origin),
+      count: HELPERS,
+    });
   }
 
   /**
@@ -346,13 +350,6 @@ export class Device {
   /** Frees everything. The process can only end after this. */
   destroy(): void {
     this.opened.device.destroy();
-  }
-
-  /** A further device like this one, to compile on. */
-  async #another(): Promise<Helper> {
-    const { options, instance } = this.opened;
-    const device = new Device(await openGpu(options, instance));
-    return { pipelines: device.pipelines, close: () => device.destroy() };
   }
 
   #throwFailure(): void {

@@ -54,6 +54,26 @@ describe('matrices', () => {
     });
   });
 
+  it.each([
+    ['F32', 'f32'],
+    ['F32', 'f16'],
+    ['BF16', 'f16'],
+  ] as const)('of %s are stored in another order, in %s', async (stored, operand) => {
+    const values = count(32, -5);
+    await withWeights({ m: tensor(stored, [2, 4, 2, 2], values) }, async (weights) => {
+      const matrix = weights.forOperands(operand).permuted('m', [2, 4, 2, 2], ([o, c, h, w]) => ({
+        from: [o!, c!, h! * w!],
+        order: [2, 0, 1],
+        shape: [h!, w!, 8],
+      }));
+      await weights.load();
+      expect([matrix.dtype, matrix.shape]).toEqual([operand, [2, 2, 8]]);
+      const expected = [0, 1, 2, 3].flatMap((k) => count(8).map((row) => values[4 * row + k]!));
+      expect([...(await readValues(matrix))]).toEqual(expected);
+      expect(weights.plan.tensors).toEqual([matrix]); // what was read is not kept
+    });
+  });
+
   it.each(['F16', 'BF16'] as const)('of %s with an odd number of elements are widened', async (stored) => {
     await withWeights({ m: tensor(stored, [3, 3], count(9, -4)) }, async (weights) => {
       const matrix = weights.matrix('m', [3, 3]);
