@@ -28,7 +28,7 @@ export function gatedRmsNorm(
   }
   expectWholeWords('gatedRmsNorm', dim, dtype);
   const y = o.device.tensor([tokens, heads * dim], dtype);
-  const { lanes, workgroups } = lanesFor(dim, tokens * heads);
+  const { lanes, workgroups } = lanesFor(2 * dim, tokens * heads); // lanes read one element at a time: neighbours enough to fill a line
   o.device.run({
     kernel: 'gated_rms_norm/gated_rms_norm',
     constants: { LANES: lanes, OUT_F16: dtype === 'f16' },

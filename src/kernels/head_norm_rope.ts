@@ -68,8 +68,7 @@ export function headNormRope(
   expectApart('headNormRope', output.tensor, input.tensor);
   const unused = input.tensor;
   const inQuads = areWhole(4, input, output) && dim % 8 === 0 && (rope?.half ?? 0) % 4 === 0;
-  // Two pairs of quads a lane take 10 % less time than one (VGGT's heads of 64 on an H200).
-  const { lanes, workgroups } = lanesFor(inQuads ? dim / 2 : dim, tokens * heads);
+  const { lanes, workgroups } = lanesFor(dim, tokens * heads);
   input.tensor.device.run({
     kernel: inQuads ? 'head_norm_rope/quads' : 'head_norm_rope/head_norm_rope',
     constants: {

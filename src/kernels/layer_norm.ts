@@ -42,7 +42,7 @@ export function layerNorm(x: Tensor, { weight, bias, eps, dtype = 'f32', rows: s
   if (first + (groups - 1) * every + count > whole.count || count > every)
     throw new KernelError(`layerNorm: ${groups} times ${count} rows of ${every} from ${first} on of ${described(x)}`);
   const y = x.device.tensor(some === undefined ? x.shape : [groups, count, dim], dtype);
-  const { lanes, workgroups } = lanesFor(dim / 2, rows); // sixteen elements each, as fast as eight or faster on the cards measured
+  const { lanes, workgroups } = lanesFor(dim, rows);
   x.device.run({
     kernel: 'layer_norm/layer_norm',
     constants: {
