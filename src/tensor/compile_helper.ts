@@ -1,12 +1,13 @@
-import { Worker } from 'node:worker_threads';
+import { fork } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
 import type { Helper } from './compilation.ts';
 import type { DeviceOrigin } from './gpu.ts';
 import type { PipelineSource } from './pipeline.ts';
 
 /** Where both the sources and what is built from them find it. */
-const THREAD = new URL('../../src/tensor/compile_thread.mjs', import.meta.url);
+const PROGRAM = fileURLToPath(new URL('../../src/tensor/compile_process.mjs', import.meta.url));
 
-/** What the thread answers: once it is open, and for each pipeline. */
+/** What the process answers: once it is open, and for each pipeline. */
 type Reply = 'open' | { readonly label: string; readonly error?: string };
 
 interface Waiting {
@@ -15,34 +16,42 @@ interface Waiting {
 }
 
 /**
- * Opens a further device in a thread of its own. Opening one and handing it a shader hold up the thread that does so (a tenth of a second, and some
- * milliseconds each), which is better none that also loads weights. @throws Error where that does not work
+ * Opens a further device in a process of its own: opening one and handing it a shader hold up the thread that does so (a tenth of a second, and some
+ * milliseconds each), which is better none that also loads weights. A process, because Dawn does not survive a thread that ends while it compiles, as on Ctrl-C.
+ * @throws Error where that does not work
  */
 export async function openHelper(origin: DeviceOrigin): Promise<Helper> {
-  const worker = new Worker(THREAD, { workerData: origin });
+  const child = fork(PROGRAM, {
+    serialization: 'advanced',
+    execArgv: [],
+    stdio: ['ignore', 'ignore', 'ignore', 'ipc'],
+  });
   const waiting = new Map<string, Waiting>();
   const fail = (reason: Error) => {
     for (const { reject } of waiting.values()) reject(reason);
     waiting.clear();
   };
-  const answer = (label: string) =>
-    new Promise<void>((resolve, reject) => void waiting.set(label, { resolve, reject }));
-  worker.on('error', fail);
-  worker.on('exit', () => fail(new Error('a thread that compiles has ended')));
-  worker.on('message', (reply: Reply) => {
+  const ask = (label: string, message: DeviceOrigin | PipelineSource) =>
+    new Promise<void>((resolve, reject) => {
+      waiting.set(label, { resolve, reject });
+      child.send(message, (error) => {
+        if (error !== null) fail(error);
+      });
+    });
+  child.on('error', fail);
+  child.on('exit', () => fail(new Error('a process that compiles has ended')));
+  child.on('message', (reply: Reply) => {
     const { label, error } = reply === 'open' ? { label: reply } : reply;
-    const { resolve, reject } = waiting.get(label)!;
+    const found = waiting.get(label);
     waiting.delete(label);
-    if (error === undefined) resolve();
-    else reject(new Error(error));
+    if (error === undefined) found?.resolve();
+    else found?.reject(new Error(error));
   });
-  await answer('open');
+  await ask('open', origin);
   return {
-    compile: (source: PipelineSource) => {
-      const compiled = answer(source.label);
-      worker.postMessage(source);
-      return compiled;
+    compile: (source) => ask(source.label, source),
+    close: () => {
+      if (child.connected) child.disconnect();
     },
-    close: () => worker.postMessage('close'),
   };
 }

@@ -118,7 +118,7 @@ describe('compileAll', () => {
 describe('openHelper', () => {
   const device = useDevice();
 
-  it('compiles in a thread, and says what does not compile', async () => {
+  it('compiles in a process, and says what does not compile', async () => {
     const helper = await openHelper(device().opened.origin);
     const source = device().pipelines.source('matmul/naive', {});
     await helper.compile(source);
