@@ -38,8 +38,14 @@ export async function openHelper(origin: DeviceOrigin): Promise<Helper> {
         if (error !== null) fail(error);
       });
     });
+  // Wherever it is: there is nothing to keep.
+  const end = () => void child.kill('SIGKILL');
+  process.once('exit', end);
   child.on('error', fail);
-  child.on('exit', () => fail(new Error('a process that compiles has ended')));
+  child.on('exit', () => {
+    process.off('exit', end);
+    fail(new Error('a process that compiles has ended'));
+  });
   child.on('message', (reply: Reply) => {
     const { label, error } = reply === 'open' ? { label: reply } : reply;
     const found = waiting.get(label);
@@ -48,10 +54,5 @@ export async function openHelper(origin: DeviceOrigin): Promise<Helper> {
     else found?.reject(new Error(error));
   });
   await ask('open', origin);
-  return {
-    compile: (source) => ask(source.label, source),
-    close: () => {
-      if (child.connected) child.disconnect();
-    },
-  };
+  return { compile: (source) => ask(source.label, source), close: end };
 }

@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import { create, globals } from 'webgpu';
 
-// Nothing is to be kept, and drivers may crash where a process ends in the middle of compiling. The other end closes when it is done, or has ended.
+// Where the other end could not kill this process, having been killed itself.
 process.on('disconnect', () => process.kill(process.pid, 'SIGKILL'));
 
 Object.assign(globalThis, globals);

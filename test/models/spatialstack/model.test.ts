@@ -10,6 +10,7 @@ import { readReferenceInput } from '../../../src/models/qwen3_5/replay.ts';
 import { SpatialStack } from '../../../src/models/spatialstack/model.ts';
 import { relativeL2 } from '../../compare.ts';
 import { useDevice } from '../../device.ts';
+import { Random } from '../../random.ts';
 import { CheckpointFolder, type Json, type Tensors } from '../checkpoints.ts';
 import { composed, geoNorm, mlp, type PatchGrid, prefilled, RandomModules, windowOrder } from './variants.ts';
 
@@ -66,12 +67,27 @@ function sum(a: Float32Array, b: Float32Array): Float32Array {
   return a.map((value, i) => value + b[i]!);
 }
 
-/** Every hidden state and the result agree with those of the composition. */
-function expectSame(actual: ReadonlyMap<string, Float32Array>, expected: ReadonlyMap<string, Float32Array>): void {
+/**
+ * Every hidden state and the result agree with those of the composition. `moved`, of rows that differ in their last bits alone, shows how far rounding reaches:
+ * the mixers of a random network may multiply it by two hundred, which no order of summation avoids.
+ */
+function expectSame(
+  actual: ReadonlyMap<string, Float32Array>,
+  expected: ReadonlyMap<string, Float32Array>,
+  moved: ReadonlyMap<string, Float32Array> = expected,
+): void {
   expect(expected.size).toBe(8 + 8 + 1); // hidden states and mixers of eight layers, and the result
   for (const [name, values] of expected) {
-    expect(relativeL2(actual.get(name)!, values), name).toBeLessThan(2e-5);
+    const rounding = relativeL2(moved.get(name)!, values);
+    expect(rounding, name).toBeLessThan(2e-5);
+    expect(relativeL2(actual.get(name)!, values), name).toBeLessThan(Math.max(2e-5, 3 * rounding));
   }
+}
+
+/** The values with about half a unit of their last place added or taken. */
+function lastBitsMoved(values: Float32Array): Float32Array {
+  const random = new Random(7);
+  return values.map((value) => value * (1 + (random.uniform() < 0.5 ? -6e-8 : 6e-8)));
 }
 
 /** Fusion blocks by decoder layer and place, for features of one width; every second norm has no bias. */
@@ -263,7 +279,8 @@ describe.each(METHODS.flatMap((method) => MERGERS.map((type) => ({ method, type 
         rows = await device().readFloat32(fused);
         for (const tensor of [a!, b!, fused]) device().dispose(tensor);
       }
-      expectSame(actual, await composed(model.qwen, input, rows));
+      const expected = await composed(model.qwen, input, rows);
+      expectSame(actual, expected, await composed(model.qwen, input, lastBitsMoved(rows)));
       const plain = await composed(model.qwen, input, actual.get('vision.merged')!);
       expect(relativeL2(actual.get('result')!, plain.get('result')!)).toBeGreaterThan(0.02);
       return actual;
