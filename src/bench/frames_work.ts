@@ -1,6 +1,6 @@
 import type { Aggregator, FrameImages } from '../models/vggt/aggregator.ts';
 import type { Device } from '../tensor/device.ts';
-import { counted, type ModelWork } from './model_work.ts';
+import { counted, type ModelWork, noise } from './model_work.ts';
 
 /** The frames that VGGT's own figures are quoted for, as far as the patch size allows. */
 const FRAME = { height: 392, width: 518 };
@@ -11,7 +11,7 @@ export function noiseFrames(frames: number, patch: number): FrameImages {
     number,
     number,
   ];
-  const data = Uint8Array.from({ length: frames * 3 * height * width }, () => Math.random() * 256);
+  const data = noise(frames * 3 * height * width);
   return { data, frames, height, width };
 }
 

@@ -1,6 +1,6 @@
 import type { DtypeName } from '../models/precision.ts';
 import type { HeadName, PredictPhase } from '../models/vggt/predictions.ts';
-import { VGGT } from '../models/vggt/vggt.ts';
+import { type FrameImages, VGGT } from '../models/vggt/vggt.ts';
 import type { LoadProgress } from '../models/weights.ts';
 import type { Device } from '../tensor/device.ts';
 import { aggregatorWork, framesShape, noiseFrames } from './frames_work.ts';
@@ -21,8 +21,8 @@ function headWork(vggt: VGGT, head: HeadName, frames: number): ModelWork {
     const place = i % 2 === 0 ? (i / 2) % POINTS_A_SIDE : Math.floor(i / 2 / POINTS_A_SIDE);
     return ((place + 0.5) / POINTS_A_SIDE) * (i % 2 === 0 ? width : height);
   });
-  const predict = (onPhase?: (phase: PredictPhase) => void) =>
-    vggt.predict(noiseFrames(frames, patch_size), {
+  const predict = (images: FrameImages, onPhase?: (phase: PredictPhase) => void) =>
+    vggt.predict(images, {
       heads: [head],
       ...(head === 'track' && { queryPoints }),
       ...(onPhase && { onPhase }),
@@ -31,12 +31,16 @@ function headWork(vggt: VGGT, head: HeadName, frames: number): ModelWork {
     name: `${head} head`,
     shape: framesShape({ frames, height, width }),
     units: { count: frames, unit: 'frames' },
-    prepare: async () => ({ run: async () => void (await predict()), release: () => undefined }),
+    prepare: async () => {
+      const images = noiseFrames(frames, patch_size);
+      return { run: async () => void (await predict(images)), release: () => undefined };
+    },
     time: async () => {
+      const images = noiseFrames(frames, patch_size);
       const times: number[] = [];
       for (let i = 0; i <= RUNS; i++) {
         let start = 0;
-        await predict(() => {
+        await predict(images, () => {
           start = performance.now(); // the last phase is the head's
         });
         times.push(performance.now() - start);

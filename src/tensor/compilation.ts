@@ -1,13 +1,13 @@
 import { setTimeout as wait } from 'node:timers/promises';
-import type { PipelineCache, PipelineSource } from './pipeline.ts';
+import type { PipelineCache } from './pipeline.ts';
 import type { Constants } from './shader.ts';
 
 /** A kernel and its constants. */
 export type Wanted = readonly [kernel: string, constants: Constants];
 
-/** Another device that compiles. */
+/** Another device's pipelines, and how to close that device. */
 export interface Helper {
-  compile(source: PipelineSource): Promise<void>;
+  readonly pipelines: PipelineCache;
   close(): void;
 }
 
@@ -50,33 +50,9 @@ export async function compileAll(pipelines: PipelineCache, wanted: readonly Want
     return shortest !== undefined;
   });
   // The longest kernel done while devices are still being opened: the driver knew it after all, and only this thread was busy.
-  let isKnown = false;
-  const noticed = first.then(() => {
-    isKnown = true;
-  });
-  const asked: Promise<void>[] = [];
-  const assist = async (helper: Helper): Promise<void> => {
-    await inTurn(async () => {
-      const next = queue.shift();
-      if (next === undefined) return false;
-      // What goes wrong with a helper is left to the device itself.
-      await helper.compile(pipelines.source(...next)).catch(() => undefined);
-      const request = pipelines.request(...next);
-      request.catch(() => undefined); // reported when all are waited for
-      asked.push(request);
-      return true;
-    });
-    helper.close();
-  };
-  const helping: Promise<void>[] = [];
-  const opened = (helper: Helper): void => {
-    if (isKnown || queue.length === 0) helper.close();
-    else helping.push(assist(helper));
-  };
-  for (let i = 0; i < Math.min(help.count, queue.length); i++) void help.open().then(opened, () => undefined);
-  await Promise.all([noticed, own]);
-  await Promise.all(helping);
-  await Promise.all(asked);
+  const known = new AbortController();
+  const noticed = first.then(() => known.abort());
+  await Promise.all([noticed, own, assist(pipelines, queue, help, known.signal)]);
 }
 
 /** `AT_A_TIME` loops that go on while their step says so. */
@@ -85,4 +61,37 @@ async function inTurn(step: () => Promise<boolean>): Promise<void> {
     while (await step());
   };
   await Promise.all(Array.from({ length: AT_A_TIME }, loop));
+}
+
+/**
+ * Has further devices compile what is in the queue, each as soon as it is open: opening one holds up this thread for a tenth of a second. No more are opened once
+ * `enough`. What goes wrong with them is left to the device itself.
+ */
+async function assist(
+  pipelines: PipelineCache,
+  queue: Wanted[],
+  { open, count }: Help,
+  enough: AbortSignal,
+): Promise<void> {
+  const asked: Promise<void>[] = [];
+  const work = async (helper: Helper): Promise<void> => {
+    await inTurn(async () => {
+      const longest = queue.shift();
+      if (longest === undefined) return false;
+      await helper.pipelines.request(...longest).catch(() => undefined);
+      const request = pipelines.request(...longest);
+      request.catch(() => undefined); // reported when all are waited for
+      asked.push(request);
+      return true;
+    });
+    helper.close();
+  };
+  const working: Promise<void>[] = [];
+  while (working.length < count && queue.length > 0 && !enough.aborted) {
+    const helper = await open().catch(() => undefined);
+    if (helper === undefined) break;
+    working.push(work(helper));
+  }
+  await Promise.all(working);
+  await Promise.all(asked);
 }

@@ -1,6 +1,5 @@
 import { availableParallelism } from 'node:os';
-import { compileAll, type Wanted } from './compilation.ts';
-import { openHelper } from './compile_helper.ts';
+import { compileAll, type Helper, type Wanted } from './compilation.ts';
 import { DTYPE_BYTES, type Dtype, elementCount } from './dtype.ts';
 import { DeviceError, KernelError } from './errors.ts';
 import { type Feature, type GpuOptions, type OpenedGpu, openGpu } from './gpu.ts';
@@ -43,8 +42,9 @@ const MAX_WORKGROUPS = 65535;
 const WRITE_BYTES = 1024 * 1024;
 
 /**
- * Devices that may help to compile, each in a process of its own and with two threads of Dawn's. None for two or three cores, which the device's own threads and
- * loading keep busy. Under Linux only: whether drivers elsewhere hand what one device compiled to another is untried.
+ * Devices that may help to compile, two threads each. Five: of 2, 4, 5, 6 and 8 on 16 cores, five and six loaded a 4B soonest, since opening one holds up
+ * this thread for a tenth of a second, and loading with it. None for two or three cores, which the device's own threads and loading keep busy. Under Linux only: whether drivers elsewhere hand what one
+ * device compiled to another is untried.
  */
 const CORES = availableParallelism();
 const HELPERS = process.platform === 'linux' && CORES >= 4 ? Math.min(5, Math.floor(CORES / 2)) : 0;
@@ -235,10 +235,7 @@ export class Device {
     } finally {
       this.#rehearsed = undefined;
     }
-    await compileAll(this.pipelines, [...asked.values()], {
-      open: () => openHelper(this.opened.origin),
-      count: HELPERS,
-    });
+    await compileAll(this.pipelines, [...asked.values()], { open: () => this.#another(), count: HELPERS });
   }
 
   /**
@@ -349,6 +346,13 @@ export class Device {
   /** Frees everything. The process can only end after this. */
   destroy(): void {
     this.opened.device.destroy();
+  }
+
+  /** A further device like this one, to compile on. */
+  async #another(): Promise<Helper> {
+    const { options, instance } = this.opened;
+    const device = new Device(await openGpu(options, instance));
+    return { pipelines: device.pipelines, close: () => device.destroy() };
   }
 
   #throwFailure(): void {

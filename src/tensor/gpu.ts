@@ -24,16 +24,10 @@ export interface SubgroupMatrixConfig {
   readonly K: number;
 }
 
-/** Flags of Dawn's instance and what was asked of the adapter: plain data, which can be sent to a thread. */
-export interface DeviceOrigin {
-  readonly flags: readonly string[];
-  readonly descriptor: { requiredFeatures: GPUFeatureName[]; requiredLimits: Record<string, number> };
-}
-
 /** An opened adapter and device, with what was found out about them. */
 export interface OpenedGpu {
-  /** How it was opened: so another device on the same adapter can be. */
-  readonly origin: DeviceOrigin;
+  /** As it was asked for: opens another device on the same adapter. */
+  readonly options: GpuOptions;
   /** Dawn's instance: must outlive the device, and keeps the process alive while it is referenced. */
   readonly instance: GPU;
   readonly device: GPUDevice;
@@ -81,8 +75,8 @@ function featuresToDisable(): Feature[] {
   return listed as Feature[];
 }
 
-/** Flags of Dawn for these options. */
-async function flagsOf(options: GpuOptions): Promise<string[]> {
+/** Dawn, with what these options say about it. */
+async function createInstance(options: GpuOptions): Promise<GPU> {
   const checked = options.checked ?? process.env.SPATIALSTACK_CHECKED === '1';
   const enable = ['allow_unsafe_apis', 'vulkan_enable_f16_on_nvidia'];
   const disable = ['timestamp_quantization'];
@@ -95,22 +89,22 @@ async function flagsOf(options: GpuOptions): Promise<string[]> {
     );
     disable.push('lazy_clear_resource_on_first_use');
   }
-  return [
+  Object.assign(globalThis, globals);
+  return create([
     `enable-dawn-features=${enable.join(',')}`,
     `disable-dawn-features=${disable.join(',')}`,
     ...(options.adapter === undefined ? [] : [await adapterFlag(options.adapter)]),
-  ];
+  ]);
 }
 
 /**
  * Opens the first adapter, or the wanted one, with every limit it offers and every optional feature the engine can use.
+ * @param instance of Dawn, made with these options, where there is one already
  * @throws DeviceError when there is no adapter, or one that lacks a needed limit.
  */
-export async function openGpu(options: GpuOptions = {}): Promise<OpenedGpu> {
+export async function openGpu(options: GpuOptions = {}, instance?: GPU): Promise<OpenedGpu> {
   const disabled = new Set(options.disable ?? featuresToDisable());
-  const flags = await flagsOf(options);
-  Object.assign(globalThis, globals);
-  const gpu = create(flags);
+  const gpu = instance ?? (await createInstance(options));
   const adapter = await gpu.requestAdapter({ powerPreference: 'high-performance' });
   if (adapter === null) {
     throw new DeviceError(
@@ -150,11 +144,13 @@ export async function openGpu(options: GpuOptions = {}): Promise<OpenedGpu> {
   const requiredFeatures = [...features]
     .filter((feature) => feature !== 'immediates')
     .map((feature) => WEBGPU_NAME[feature]);
-  const descriptor = { requiredFeatures: requiredFeatures as GPUFeatureName[], requiredLimits };
-  const device = await adapter.requestDevice(descriptor);
+  const device = await adapter.requestDevice({
+    requiredFeatures: requiredFeatures as GPUFeatureName[],
+    requiredLimits,
+  });
   const info = adapter.info as GPUAdapterInfo & { subgroupMatrixConfigs?: SubgroupMatrixConfig[] };
   return {
-    origin: { flags, descriptor },
+    options,
     instance: gpu,
     device,
     name: info.description || info.device || 'unnamed adapter',

@@ -12,20 +12,6 @@ export interface Pipeline {
   readonly words: Uint32Array<ArrayBuffer>;
 }
 
-/** What a device compiles a pipeline from: plain data, which can be sent to a thread. Entry point: `main`. */
-export interface PipelineSource {
-  readonly label: string;
-  readonly code: string;
-  /** The entries of each bind group's layout. */
-  readonly groups: readonly GPUBindGroupLayoutEntry[][];
-  readonly immediateSize: number;
-}
-
-/** The bind group of params where they are no immediates. */
-const PARAMS_GROUP: GPUBindGroupLayoutEntry[] = [
-  { binding: 0, visibility: 4, buffer: { type: 'uniform', hasDynamicOffset: true } },
-];
-
 /** A dispatch's parameters by the names of the shader's `struct Params`. */
 export type Params = Readonly<Record<string, number>>;
 
@@ -54,7 +40,8 @@ export class PipelineCache {
     /** Throws if the GPU has reported an error: without validation, going on with a broken shader or pipeline would end the process. */
     readonly check: () => void,
   ) {
-    this.paramsLayout = immediates ? undefined : gpu.createBindGroupLayout({ label: 'params', entries: PARAMS_GROUP });
+    const entries = [{ binding: 0, visibility: 4, buffer: { type: 'uniform' as const, hasDynamicOffset: true } }];
+    this.paramsLayout = immediates ? undefined : gpu.createBindGroupLayout({ label: 'params', entries });
   }
 
   /** The pipeline of `wgsl/<path>.wgsl` with these constants, compiled now if it is new. */
@@ -71,23 +58,6 @@ export class PipelineCache {
   /** Characters of a shader, its loops written out: roughly how long it takes to compile. */
   lengthOf(path: string, constants: Constants): number {
     return shaderOf(path, constants, this.immediates).code.length;
-  }
-
-  /** What the pipeline is compiled from. */
-  source(path: string, constants: Constants): PipelineSource {
-    const { code, writable, params } = shaderOf(path, constants, this.immediates);
-    const bindings = writable.map((isWritable, binding) => ({
-      binding,
-      visibility: 4, // COMPUTE
-      buffer: { type: isWritable ? ('storage' as const) : ('read-only-storage' as const) },
-    }));
-    const hasGroup = params.length > 0 && !this.immediates;
-    return {
-      label: `${path} ${JSON.stringify(constants)}`,
-      code,
-      groups: hasGroup ? [bindings, PARAMS_GROUP] : [bindings],
-      immediateSize: this.immediates ? params.length * 4 : 0,
-    };
   }
 
   /** Compiles a pipeline in the background, so that `get` finds it; resolves when it is there. */
@@ -125,11 +95,19 @@ export class PipelineCache {
     constants: Constants,
     label: string,
   ): { descriptor: GPUComputePipelineDescriptor; rest: Omit<Pipeline, 'id' | 'pipeline'> } {
-    const { code, groups, immediateSize } = this.source(path, constants);
     const shader = shaderOf(path, constants, this.immediates);
-    const module = this.gpu.createShaderModule({ label, code });
-    const bindings = this.gpu.createBindGroupLayout({ label, entries: groups[0]! });
-    const bindGroupLayouts = groups.length > 1 ? [bindings, this.paramsLayout!] : [bindings];
+    const module = this.gpu.createShaderModule({ label, code: shader.code });
+    const bindings = this.gpu.createBindGroupLayout({
+      label,
+      entries: shader.writable.map((writable, binding) => ({
+        binding,
+        visibility: 4, // COMPUTE
+        buffer: { type: writable ? ('storage' as const) : ('read-only-storage' as const) },
+      })),
+    });
+    const hasParams = shader.params.length > 0;
+    const bindGroupLayouts = this.paramsLayout !== undefined && hasParams ? [bindings, this.paramsLayout] : [bindings];
+    const immediateSize = this.immediates && hasParams ? shader.params.length * 4 : 0;
     const layout = this.gpu.createPipelineLayout({
       label,
       bindGroupLayouts,

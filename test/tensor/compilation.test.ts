@@ -1,8 +1,8 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
 import { compileAll, type Help, type Wanted } from '../../src/tensor/compilation.ts';
-import { openHelper } from '../../src/tensor/compile_helper.ts';
-import type { PipelineSource } from '../../src/tensor/pipeline.ts';
+import { Device } from '../../src/tensor/device.ts';
+import type { PipelineCache } from '../../src/tensor/pipeline.ts';
 import { useDevice } from '../device.ts';
 
 const WANTED: readonly Wanted[] = [
@@ -20,14 +20,16 @@ describe('compileAll', () => {
     const closed = vi.fn();
     const asked: string[] = [];
     const open = vi.fn(async () => {
-      const helper = await openHelper(device().opened.origin);
+      const helper = await Device.open();
+      const request = helper.pipelines.request.bind(helper.pipelines);
+      helper.pipelines.request = (path, constants) => {
+        asked.push(path);
+        return request(path, constants);
+      };
       return {
-        compile: (source: PipelineSource) => {
-          asked.push(source.label);
-          return helper.compile(source);
-        },
+        pipelines: helper.pipelines,
         close: () => {
-          helper.close();
+          helper.destroy();
           closed();
         },
       };
@@ -60,38 +62,34 @@ describe('compileAll', () => {
     const request = vi.spyOn(pipelines, 'request').mockImplementation(() => held);
     const { help, open, asked, closed } = helping({ patience: 1 });
     const compiled = compileAll(pipelines, WANTED, help);
-    await vi.waitFor(() => expect(closed).toHaveBeenCalledTimes(2), 30_000);
-    // The device itself waits for the longest and the two shortest; the helpers did the rest, which the device then asks for.
-    expect(open).toHaveBeenCalledTimes(2);
-    const paths = asked.map((label) => label.split(' ')[0]);
-    expect(paths).toEqual(byLength.slice(1, -2));
-    const own = request.mock.calls.map(([path]) => path);
-    expect(own.slice(0, 3)).toEqual([byLength[0], byLength[4], byLength[3]]);
-    expect(own.slice(3).toSorted()).toEqual(paths.toSorted());
+    await vi.waitFor(() => expect(closed).toHaveBeenCalledTimes(1), 30_000);
+    // The device itself waits for the longest and the two shortest; one helper was enough for the rest, which the device then asks for.
+    expect(open).toHaveBeenCalledTimes(1);
+    expect(asked).toEqual(byLength.slice(1, -2));
+    expect(request.mock.calls.map(([path]) => path)).toEqual([byLength[0], byLength[4], byLength[3], ...asked]);
     finish();
     await compiled;
     request.mockRestore();
   });
 
-  it('gives devices nothing to do that open once the longest kernel is there after all, and does not wait for them', async () => {
+  it('opens no more devices once the longest kernel is there after all', async () => {
     const { pipelines } = device();
-    let open = () => {};
-    const late = new Promise<void>((resolve) => (open = resolve));
-    const request = vi.spyOn(pipelines, 'request').mockImplementationOnce(() => wait(50).then(() => undefined));
-    const helper = { compile: vi.fn(async () => undefined), close: vi.fn() };
-    await compileAll(pipelines, WANTED, { open: () => late.then(() => helper), count: 2, patience: 1 });
-    open();
-    await vi.waitFor(() => expect(helper.close).toHaveBeenCalledTimes(2));
-    expect(helper.compile).not.toHaveBeenCalled();
-    request.mockRestore();
-  });
-
-  it('does without helpers that fail', async () => {
-    const { pipelines } = device();
-    const request = vi.spyOn(pipelines, 'request').mockImplementationOnce(() => wait(200).then(() => undefined));
-    const helper = { compile: vi.fn(() => Promise.reject(new Error('ended'))), close: vi.fn() };
-    await compileAll(pipelines, WANTED, { open: async () => helper, count: 1, patience: 1 });
-    expect(new Set(request.mock.calls.map(([path]) => path))).toEqual(new Set(WANTED.map(([path]) => path)));
+    let known = () => {};
+    const [late, held] = [new Promise<void>((resolve) => (known = resolve)), new Promise<void>(() => {})];
+    const request = vi
+      .spyOn(pipelines, 'request')
+      .mockImplementationOnce(() => late)
+      .mockImplementation(() => held);
+    const open = vi.fn(async () => {
+      known();
+      await wait(1);
+      return { pipelines: { request: () => held } as unknown as PipelineCache, close: () => {} };
+    });
+    const many = Array.from({ length: 20 }, (): Wanted => ['rows/gather', {}]);
+    void compileAll(pipelines, many, { open, count: 4, patience: 1 });
+    await vi.waitFor(() => expect(open).toHaveBeenCalled());
+    await wait(50);
+    expect(open).toHaveBeenCalledTimes(1);
     request.mockRestore();
   });
 
@@ -104,7 +102,7 @@ describe('compileAll', () => {
     });
     const open = vi.fn(() => Promise.reject(new Error('no second device')));
     await expect(compileAll(pipelines, WANTED, { open, count: 2, patience: 50 })).rejects.toBe(refused);
-    expect(open).toHaveBeenCalledTimes(delay === 0 ? 0 : 2);
+    expect(open).toHaveBeenCalledTimes(delay === 0 ? 0 : 1);
     request.mockRestore();
   });
 
@@ -112,23 +110,5 @@ describe('compileAll', () => {
     const { help, open } = helping({ patience: 0 });
     await compileAll(device().pipelines, [], help);
     expect(open).not.toHaveBeenCalled();
-  });
-});
-
-describe('openHelper', () => {
-  const device = useDevice();
-
-  it('compiles in a process, and says what does not compile', async () => {
-    const helper = await openHelper(device().opened.origin);
-    const source = device().pipelines.source('matmul/naive', {});
-    await helper.compile(source);
-    await expect(helper.compile({ ...source, label: 'broken', code: 'fn main( {' })).rejects.toThrow();
-    helper.close();
-  });
-
-  it('is refused where no device can be opened', async () => {
-    const { flags, descriptor } = device().opened.origin;
-    const requiredFeatures = ['no-such-feature' as GPUFeatureName];
-    await expect(openHelper({ flags, descriptor: { ...descriptor, requiredFeatures } })).rejects.toThrow();
   });
 });
