@@ -37,6 +37,8 @@ export interface LanguageModel {
 
 /** Prompts whose lengths lead to different kernels: the sizes of products change tiles, short prompts other variants. */
 const REHEARSED_PROMPTS = [40, 300, 2048];
+/** And where no matrices are multiplied, the lowest tiles of products in registers. */
+const REHEARSED_LOW_PROMPTS = [16, 32];
 /** Patches of a rehearsed picture: 512 x 384 pixels. */
 const REHEARSED_GRID = [24, 32] as const;
 
@@ -117,7 +119,7 @@ export class Qwen35 implements LanguageModel {
         );
       }
     }
-    for (const tokens of REHEARSED_PROMPTS) {
+    for (const tokens of [...(device.multipliesMatrices ? [] : REHEARSED_LOW_PROMPTS), ...REHEARSED_PROMPTS]) {
       const cache = new Cache(device, config.text, this.precision, tokens + 1);
       const input = { inputIds: new Int32Array(tokens).fill(-1), positions: new Int32Array(3 * tokens), ropeDelta: 0 };
       this.decodePrompt(input, {}, cache);
