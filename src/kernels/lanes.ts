@@ -10,8 +10,8 @@ export interface Lanes {
 }
 
 /**
- * Lanes for vectors of `dim` elements: about sixteen elements each, so that short vectors share a workgroup. Eight each were slower or the same on the card
- * measured (layer_norm of 33312 x 1024: 59 and 54 us, of 8288 x 2048: 38 and 32), and so were thirty-two.
+ * Lanes for vectors of `dim` elements: about sixteen elements each, so that short vectors share a workgroup. On the card measured eight each
+ * were slower for many vectors (layer_norm of 33312 x 1024: 59 and 54 us, of 8288 x 2048: 38 and 32) and a microsecond faster for few; thirty-two were slower.
  */
 export function lanesFor(dim: number, vectors: number): Lanes {
   const lanes = Math.min(THREADS, Math.max(4, 2 ** Math.round(Math.log2(dim / 16))));

@@ -33,15 +33,11 @@ export function stridedCopy(source: Tensor, target: Tensor, options: StridedCopy
   expectInside('target', target, sizes, targetStrides, targetOffset);
   expectApart('stridedCopy', target, source);
   // The last dimension's neighbours four at a time, if they lie side by side in both.
-  const inFours = (values: Four) => values.slice(0, 3).every((value) => value % 4 === 0);
+  const outer = [...sourceStrides.slice(0, 3), ...targetStrides.slice(0, 3)];
   const isInFours =
-    sizes[3] % 4 === 0 &&
     sourceStrides[3] === 1 &&
     targetStrides[3] === 1 &&
-    inFours(sourceStrides) &&
-    inFours(targetStrides) &&
-    sourceOffset % 4 === 0 &&
-    targetOffset % 4 === 0;
+    [sizes[3], ...outer, sourceOffset, targetOffset].every((value) => value % 4 === 0);
   const unit = isInFours ? 4 : 1;
   const strides = ([a, b, c, d]: Four): Four => [a / unit, b / unit, c / unit, d];
   const count = elementCount(sizes) / unit;

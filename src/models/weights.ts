@@ -50,7 +50,7 @@ interface Plan {
   readonly narrow: Narrowed[];
   readonly converted: Converted[];
   readonly reordered: Reordered[];
-  tensors: Tensor[];
+  readonly tensors: Tensor[];
 }
 
 /**
@@ -202,7 +202,7 @@ export class Weights {
     await this.#loadRaw(raw.splice(0), narrow.splice(0), advance);
     for (const { stored, permutation, target } of this.plan.reordered.splice(0)) {
       permute(stored, permutation, target);
-      this.plan.tensors = this.plan.tensors.filter((tensor) => tensor !== stored);
+      this.plan.tensors.splice(this.plan.tensors.indexOf(stored), 1);
       this.device.destroyTensor(stored);
     }
     await this.device.finish();

@@ -1,6 +1,6 @@
 import { InputError } from '../../io/errors.ts';
 import { blocksFirst, convTranspose2d } from '../../kernels/conv_transpose2d.ts';
-import { type Conv2dOptions, type Conv2dVariant, conv2d, conv2dOperand, tapsFirst } from '../../kernels/conv2d.ts';
+import { type Conv2dOptions, type Conv2dVariant, conv2d, tapsFirst } from '../../kernels/conv2d.ts';
 import { layerNorm, type RowPattern } from '../../kernels/layer_norm.ts';
 import { resizeBilinear } from '../../kernels/resize_bilinear.ts';
 import type { Device } from '../../tensor/device.ts';
@@ -43,20 +43,15 @@ const MOST_FRAMES = 8;
 const EPS = 1e-5;
 const PADDING = 1;
 
-/** The variant for operands of this precision. */
-export function convolutionVariant({ operand }: Precision): Conv2dVariant {
-  return operand === 'f16' ? 'subgroup_matrix' : 'register';
-}
-
 /** A convolution's weight [outputs, inputs, k, k] as `conv2d` reads it, and its bias if it has one. */
 export class Convolution {
   readonly weight: Tensor;
   readonly bias: Tensor | undefined;
   readonly #variant: Conv2dVariant;
 
-  constructor(weights: Weights, name: string, shape: readonly number[], precision: Precision, hasBias = true) {
-    this.#variant = convolutionVariant(precision);
-    this.weight = weights.forOperands(conv2dOperand(this.#variant)).permuted(`${name}.weight`, shape, tapsFirst);
+  constructor(weights: Weights, name: string, shape: readonly number[], { operand }: Precision, hasBias = true) {
+    this.#variant = operand === 'f16' ? 'subgroup_matrix' : 'register';
+    this.weight = weights.forOperands(operand).permuted(`${name}.weight`, shape, tapsFirst);
     this.bias = hasBias ? weights.vector(`${name}.bias`, [shape[0]!]) : undefined;
   }
 

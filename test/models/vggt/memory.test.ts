@@ -68,6 +68,10 @@ class AnyWeights extends Weights {
     return this.device.persistent(shape, this.operand);
   }
 
+  override permuted(_: string, shape: readonly number[], permutation: Parameters<Weights['permuted']>[2]): Tensor {
+    return this.device.persistent(permutation(shape).shape, this.operand);
+  }
+
   override padded(_: string, [rows]: readonly number[], width: number): Tensor {
     return this.device.persistent([rows!, width], 'f32');
   }
