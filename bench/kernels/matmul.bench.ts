@@ -1,6 +1,7 @@
 import { type KernelBench, kernelBench, randomTensor, SkippedBench } from '../../src/bench/kernel_bench.ts';
 import { floatValues } from '../../src/bench/values.ts';
-import { linear, MATMUL_VARIANTS, type MatmulVariant, matmulSupports, swiglu } from '../../src/kernels/matmul.ts';
+import { toBlocks } from '../../src/kernels/blocks.ts';
+import { linear, type MatmulVariant, matmulSupports, swiglu } from '../../src/kernels/matmul.ts';
 import { siluMul } from '../../test/reference/elementwise.ts';
 import { linearReference } from '../../test/reference/matmul.ts';
 import { rmsNorm } from '../../test/reference/rms_norm.ts';
@@ -59,6 +60,41 @@ function matmulBench(variant: MatmulVariant, sizes: Sizes): KernelBench {
   });
 }
 
+/** What VGGT multiplies over 32 frames, and for one of 224x224: q, k, v; attention's output; the MLP's two layers. */
+const VGGT: readonly Sizes[] = [
+  PREFILL[0]!,
+  ...[[3072, 1024] as const, [1024, 1024] as const, [4096, 1024] as const, [1024, 4096] as const].map(
+    (shape) => [33312, ...shape] as const,
+  ),
+  [261, 1024, 1024],
+];
+
+/** Weights that are f16 already, in rows and in blocks. */
+function halfBench(variant: 'subgroup_matrix' | 'blocked_matrix', sizes: Sizes): KernelBench {
+  return kernelBench<Sizes>({
+    name: 'matmul',
+    variant,
+    sizes,
+    reduced: [70, sizes[1] >= 3072 ? 10400 : 200, 160],
+    describe: ([m, n, k]) => `${m}x${n}x${k} f16 weights`,
+    setup: (device, [m, n, k]) => {
+      if (!device.multipliesMatrices) throw new SkippedBench('this variant needs features that the device lacks');
+      const [x, w] = [randomTensor(device, [m, k], 'f16'), randomTensor(device, [n, k], 'f16')];
+      const isBlocked = variant === 'blocked_matrix';
+      const blocks = isBlocked
+        ? ([device.pooled([m, k], 'f16_blocks'), device.pooled([n, k], 'f16_blocks')] as const)
+        : [];
+      for (const [i, block] of blocks.entries()) toBlocks([x, w][i]!, block);
+      const [left, right] = isBlocked ? blocks : [x, w];
+      return {
+        operands: [x, w, ...blocks],
+        run: () => linear(left!, right!, { variant, dtype: 'f16' }),
+        expected: async () => linearReference(await floatValues(x), await floatValues(w), [m, n, k]),
+      };
+    },
+  });
+}
+
 /** The first half of an MLP while decoding: norm, both products and the gate in one. */
 function swigluBench(sizes: Sizes): KernelBench {
   return kernelBench<Sizes>({
@@ -87,8 +123,11 @@ function swigluBench(sizes: Sizes): KernelBench {
 /** Every rung at prefill shapes, and the matrix-vector product at decoding shapes. */
 export const benches: readonly KernelBench[] = [
   ...(['naive', 'tiled'] as const).flatMap((variant) => FOR_SLOW_RUNGS.map((sizes) => matmulBench(variant, sizes))),
-  ...MATMUL_VARIANTS.filter((variant) => !['naive', 'tiled', 'matvec'].includes(variant)).flatMap((variant) =>
+  ...(['register', 'subgroup_matrix'] as const).flatMap((variant) =>
     PREFILL.map((sizes) => matmulBench(variant, sizes)),
+  ),
+  ...(['subgroup_matrix', 'blocked_matrix'] as const).flatMap((variant) =>
+    VGGT.map((sizes) => halfBench(variant, sizes)),
   ),
   ...DECODE.map((sizes) => matmulBench('matvec', sizes)),
   swigluBench([1, ...GATE_UP]),

@@ -57,7 +57,7 @@ let seeds = 0;
 export function randomTensor(device: Device, shape: readonly number[], dtype: Dtype = 'f32', scale = 1): Tensor {
   const tensor = device.tensor(shape, dtype);
   const words = Math.ceil(tensor.byteLength / 4);
-  const format = { f32: 0, f16: 1, bf16: 2, i32: 3, u32: 3, u8: 3 }[dtype];
+  const format = { f32: 0, f16: 1, f16_blocks: 1, bf16: 2, i32: 3, u32: 3, u8: 3 }[dtype];
   const most = Math.floor(Math.min(device.limits.maxStorageBufferBindingSize, 2 ** 30) / 1024) * 256;
   for (let start = 0; start < words; start += most) {
     const count = Math.min(most, words - start);

@@ -19,6 +19,8 @@ const withSubgroups = (device: Device) => device.has('subgroups');
 export const PROBES: Readonly<Record<string, Probe>> = {
   'matmul/subgroup_matrix large': matmulProbe('subgroup_matrix', ['2048x18432x2560', '4096x4096x4096']),
   'matmul/subgroup_matrix small': matmulProbe('subgroup_matrix', ['128x2560x9216', '128x2560x4096']),
+  'matmul/blocked_matrix large': blockedProbe(['33312x4096x1024', '33312x1024x4096']),
+  'matmul/blocked_matrix small': blockedProbe(['261x1024x1024']),
   'matmul/register': matmulProbe('register', ['512x18432x2560', '4096x4096x4096']),
   'matmul/matvec wide': { ...wideProbe(), applies: withSubgroups },
   'matmul/matvec wide without subgroups': { ...wideProbe(), applies: (device) => !withSubgroups(device) },
@@ -46,6 +48,10 @@ export const PROBES: Readonly<Record<string, Probe>> = {
 
 function matmulProbe(variant: string, sizes: readonly string[]): Probe {
   return { name: 'matmul', variant, shapes: sizes.map((size) => `${size} bf16 weights`) };
+}
+
+function blockedProbe(sizes: readonly string[]): Probe {
+  return { name: 'matmul', variant: 'blocked_matrix', shapes: sizes.map((size) => `${size} f16 weights`) };
 }
 
 function wideProbe(): Probe {

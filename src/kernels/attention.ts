@@ -5,6 +5,7 @@ import type { Constants } from '../tensor/shader.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Work } from '../tensor/work.ts';
 import { decode, GROUP_DIMS } from './attention_decode.ts';
+import { type OperandDtype, toBlocks } from './blocks.ts';
 import { sigmoidGate } from './elementwise.ts';
 import { areWhole, type Heads } from './heads.ts';
 import { tileFor, tunable } from './tuning.ts';
@@ -19,8 +20,8 @@ export interface AttentionOptions {
   readonly segments?: number;
   /** f32, [T, heads, dim]: the result is multiplied by its sigmoid. */
   readonly gate?: Heads;
-  /** Dtype of the result. */
-  readonly dtype?: 'f32' | 'f16';
+  /** Dtype of the result; [T, heads * dim] in f16_blocks. */
+  readonly dtype?: OperandDtype;
   /** Takes this variant instead of the one chosen by size: for tests, benchmarks and `--no-flash-attn2`. */
   readonly variant?: AttentionVariant;
   /** For one query: it sees as many keys as this cursor says were seen (kernels/cursor.ts), and one more; k and v then hold at least those. */
@@ -115,10 +116,16 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
   const { scale = 1 / Math.sqrt(q.dim), causal = false, segments = 1, dtype = 'f32' } = options;
   const variant = options.cursor !== undefined ? 'decode' : (options.variant ?? chooseVariant(q, k, v));
   const device = q.tensor.device;
+  if (dtype === 'f16_blocks' && (variant !== 'flash_matrix' || options.gate !== undefined))
+    return device.tidy(() => toBlocks(attention(q, k, v, { ...options, variant, dtype: 'f16' })));
   if (options.gate !== undefined && variant !== 'decode') {
     const { gate, dtype: _, ...rest } = options;
     return device.tidy(() =>
-      sigmoidGate(attention(q, k, v, { ...rest, variant }).reshape(q.tokens, q.heads, q.dim), gate, dtype),
+      sigmoidGate(
+        attention(q, k, v, { ...rest, variant }).reshape(q.tokens, q.heads, q.dim),
+        gate,
+        dtype === 'f32' ? 'f32' : 'f16',
+      ),
     );
   }
   const queryTokens = q.tokens / segments;
@@ -204,7 +211,13 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
     const { kernel, constants, queries } = matrixKernel(device, q.dim);
     device.run({
       kernel,
-      constants: { ...constants, DIM: q.dim, CAUSAL: causal, OUT_F16: dtype === 'f16' },
+      constants: {
+        ...constants,
+        DIM: q.dim,
+        CAUSAL: causal,
+        OUT_F16: dtype !== 'f32',
+        OUT_BLOCKS: dtype === 'f16_blocks',
+      },
       bindings: [...operands, out],
       params: { ...common.params, count: 0 },
       workgroups: [Math.ceil(queryTokens / queries), q.heads, segments],

@@ -110,22 +110,26 @@ export function convert(x: Tensor, dtype: ResultDtype): Tensor {
 }
 
 /**
- * Writes x f32 to y f16 of as many elements (an even count), each value rounded to the nearest, ties to even. Sets element `index` of unfit [n] u32 to 1 where
+ * Writes x f32 or bf16 (an even count) to y, each value rounded to the nearest f16, ties to even. Sets element `index` of unfit [n] u32 to 1 where
  * a value is too large for f16, which y then does not hold. @throws KernelError
+ * @param y f16 of as many elements, or f16_blocks [rows, width], of which x are the elements from `first` on
  */
-export function narrow(x: Tensor, y: Tensor, unfit: Tensor, index: number): void {
-  expectDtype('narrow', 'x', x, 'f32');
-  expectDtype('narrow', 'y', y, 'f16');
+export function narrow(x: Tensor, y: Tensor, unfit: Tensor, index: number, first = 0): void {
+  expectDtype('narrow', 'x', x, 'f32', 'bf16');
+  expectDtype('narrow', 'y', y, 'f16', 'f16_blocks');
   expectDtype('narrow', 'unfit', unfit, 'u32');
   expectApart('narrow', y, x, unfit);
-  if (x.size !== y.size || x.size % 2 !== 0 || index < 0 || index >= unfit.size) {
+  const isBlocked = y.dtype === 'f16_blocks';
+  const fits = isBlocked ? y.shape.length === 2 && first % 2 === 0 && first + x.size <= y.size : x.size === y.size;
+  if (!fits || x.size % 2 !== 0 || index < 0 || index >= unfit.size) {
     throw new KernelError(`narrow: x ${described(x)}, y ${described(y)} and element ${index} of ${described(unfit)}`);
   }
   x.device.run({
     kernel: 'elementwise/narrow',
+    constants: { X_BF16: x.dtype === 'bf16', Y_BLOCKS: isBlocked },
     bindings: [x, y, unfit],
-    params: { count: x.size, index },
-    workgroups: perWord(y),
-    work: () => ({ bytes: x.byteLength + y.byteLength }),
+    params: { count: x.size, index, first, width: y.dim(-1) },
+    workgroups: grid(Math.ceil(x.size / 2 / 256)),
+    work: () => ({ bytes: x.byteLength + 2 * x.size }),
   });
 }

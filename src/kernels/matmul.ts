@@ -5,6 +5,7 @@ import { KernelError } from '../tensor/errors.ts';
 import { rowRanges } from '../tensor/row_ranges.ts';
 import type { Constants } from '../tensor/shader.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { fitsBlocks, type OperandDtype, toBlocks } from './blocks.ts';
 import { siluMul } from './elementwise.ts';
 import { tile } from './matmul_tiles.ts';
 import { rmsNorm } from './rms_norm.ts';
@@ -53,8 +54,8 @@ export interface LinearOptions {
   readonly gamma?: Tensor;
   /** [..., N] f32, added last. */
   readonly residual?: Tensor;
-  /** Dtype of the result; f16 needs an even N. */
-  readonly dtype?: 'f32' | 'f16';
+  /** Dtype of the result; f16 needs an even N, f16_blocks a multiple of 8. */
+  readonly dtype?: OperandDtype;
   /** Takes this variant instead of the one chosen by size: for tests and benchmarks. */
   readonly variant?: MatmulVariant;
 }
@@ -64,7 +65,7 @@ const ACTIVATIONS = { none: 0, gelu_erf: 1, gelu_tanh: 2, silu: 3 } as const;
 export type Activation = keyof typeof ACTIVATIONS;
 
 /** The rungs of the ladder, slowest first; `matvec` is the one for a few rows of x. */
-export const MATMUL_VARIANTS = ['naive', 'tiled', 'register', 'subgroup_matrix', 'matvec'] as const;
+export const MATMUL_VARIANTS = ['naive', 'tiled', 'register', 'subgroup_matrix', 'blocked_matrix', 'matvec'] as const;
 export type MatmulVariant = (typeof MATMUL_VARIANTS)[number];
 
 /** Sums as they are, for another kernel to finish. */
@@ -84,20 +85,21 @@ export interface ProductOf {
   readonly m: number;
   readonly n: number;
   readonly k: number;
-  /** Of x. */
+  /** Of x; the weight's, too, where it is f16_blocks. */
   readonly dtype: Dtype;
   /** Of the result; f32 unless given. */
-  readonly result?: 'f32' | 'f16';
+  readonly result?: OperandDtype;
 }
 
-/** Results that `subgroup_matrix` stores at a time: 16 bytes. */
-function storedTogether(result: 'f32' | 'f16' = 'f32'): number {
-  return result === 'f16' ? 8 : 4;
+/** Results that products on matrices store at a time: 16 bytes. */
+function storedTogether(result: OperandDtype = 'f32'): number {
+  return result === 'f32' ? 4 : 8;
 }
 
 /** Whether a variant can do a product on this device. */
 export function matmulSupports(device: Device, variant: MatmulVariant, product: ProductOf): boolean {
   const { m, n, k, dtype, result } = product;
+  if (variant !== 'blocked_matrix' && dtype === 'f16_blocks') return false;
   switch (variant) {
     case 'naive':
     case 'tiled':
@@ -108,19 +110,26 @@ export function matmulSupports(device: Device, variant: MatmulVariant, product: 
       return k % 8 === 0 && m <= MATVEC_ROWS;
     case 'subgroup_matrix':
       return k % 8 === 0 && n % storedTogether(result) === 0 && dtype === 'f16' && device.multipliesMatrices;
+    case 'blocked_matrix':
+      return dtype === 'f16_blocks' && fitsBlocks(n, k) && device.multipliesMatrices;
   }
+}
+
+function onMatrices(variant: MatmulVariant): boolean {
+  return variant === 'subgroup_matrix' || variant === 'blocked_matrix';
 }
 
 /** The variant for a product: the last rung that can do it, and `matvec` for few rows. */
 function chooseVariant(device: Device, product: ProductOf): MatmulVariant {
-  const order = ['matvec', 'subgroup_matrix', 'register'] as const;
+  const order = ['matvec', 'blocked_matrix', 'subgroup_matrix', 'register'] as const;
   return order.find((variant) => matmulSupports(device, variant, product)) ?? 'tiled';
 }
 
 /**
  * A linear layer: `out[..., n] = residual + gamma * activation(scale * sum_k x[..., k] * weight[n, k] + bias)`.
- * @param x [..., K] f32 or f16
- * @param weight [N, K] (or any shape whose first dimension is N) f32, f16 or bf16; larger than the device's binding limit is fine
+ * @param x [..., K] f32 or f16; [M, K] f16_blocks if the weight is, too
+ * @param weight [N, K] (or any shape whose first dimension is N) f32, f16 or bf16; larger than the device's binding limit is fine. In f16_blocks it wants x alike
+ * (`operandFor`), which is brought into blocks first if it is f16.
  * @returns [..., N]
  */
 export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): Tensor {
@@ -130,14 +139,24 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
     const { norm: _, ...rest } = options;
     return device.tidy(() => linear(rmsNorm(x, norm.weight, norm), weight, rest));
   }
+  if (weight.dtype === 'f16_blocks' && x.dtype === 'f16') {
+    return device.tidy(() => {
+      const out = linear(toBlocks(x), weight, options);
+      return options.dtype === 'f16_blocks' ? out : out.reshape(...x.shape.slice(0, -1), weight.dim(0));
+    });
+  }
   const n = weight.dim(0);
   const k = weight.size / n;
   const m = x.size / k;
   const { bias, gamma, residual, dtype = 'f32' } = options;
   if (x.dim(-1) !== k) throw new KernelError(`linear: x [${x.shape}] does not fit weight [${weight.shape}]`);
-  if (x.dtype !== 'f32' && x.dtype !== 'f16') throw new KernelError(`linear: x is ${x.dtype}`);
+  if (x.dtype !== 'f32' && x.dtype !== 'f16' && x.dtype !== 'f16_blocks')
+    throw new KernelError(`linear: x is ${x.dtype}`);
   if (weight.dtype === 'i32' || weight.dtype === 'u32' || weight.dtype === 'u8')
     throw new KernelError(`linear: the weight is ${weight.dtype}`);
+  const isBlocked = x.dtype === 'f16_blocks';
+  if (isBlocked !== (weight.dtype === 'f16_blocks'))
+    throw new KernelError(`linear: x is ${x.dtype} and the weight ${weight.dtype}`);
   if (dtype === 'f16' && n % 2 !== 0) throw new KernelError(`linear: an f16 result needs an even width, not ${n}`);
   for (const [name, vector] of Object.entries({ bias, gamma })) {
     if (vector !== undefined && (vector.size !== n || vector.dtype !== 'f32')) {
@@ -154,22 +173,28 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
   const { groups, conv } = options;
   if (groups !== undefined || conv !== undefined) checkOneRow(variant, [m, n, k], options);
 
+  // Only whole products in blocks leave their results so.
+  const ranges = rowRanges(weight, { multiple: onMatrices(variant) ? (isBlocked ? 16 : storedTogether(dtype)) : 1 });
+  const whole = ranges.length > 1;
+  if (dtype === 'f16_blocks' && (!isBlocked || (tile(device, variant, [m, n, k], { whole }).splits ?? 1) > 1))
+    return device.tidy(() => toBlocks(linear(x, weight, { ...options, dtype: 'f16' })));
+
   const out = device.tensor([...x.shape.slice(0, -1), n], dtype);
   const constants = {
-    ...(variant === 'subgroup_matrix' ? {} : { X_DTYPE: DTYPE_CODE[x.dtype] }),
-    W_DTYPE: DTYPE_CODE[weight.dtype],
+    ...(x.dtype === 'f16_blocks' || variant === 'subgroup_matrix' ? {} : { X_DTYPE: DTYPE_CODE[x.dtype] }),
+    ...(weight.dtype === 'f16_blocks' ? {} : { W_DTYPE: DTYPE_CODE[weight.dtype] }),
   };
   const epilogue = {
     HAS_BIAS: bias !== undefined,
     HAS_GAMMA: gamma !== undefined,
     HAS_RESIDUAL: residual !== undefined,
     ACTIVATION: ACTIVATIONS[options.activation ?? 'none'],
-    OUT_F16: dtype === 'f16',
+    OUT_F16: dtype !== 'f32',
+    ...(dtype === 'f16_blocks' && { OUT_BLOCKS: true }),
   };
-  const ranges = rowRanges(weight, { multiple: variant === 'subgroup_matrix' ? storedTogether(dtype) : 1 });
   for (const range of ranges) {
     const rows = range.tensor.dim(0);
-    const tiling = tile(device, variant, [m, rows, k], { whole: ranges.length > 1 });
+    const tiling = tile(device, variant, [m, rows, k], { whole });
     const label = `matmul/${variant} ${n}x${k}`;
     const operands = [bias ?? x, gamma ?? x, residual ?? x] as const;
     const params = {

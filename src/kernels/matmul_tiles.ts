@@ -28,6 +28,18 @@ const MATRIX_TILES = [
     { ROWS: 1, COLUMNS: 2, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 32 },
   ]),
 ];
+/** The same for operands in blocks, whose kernel knows steps of 32 only, and of which a load of all subgroups has to bring whole parts of a tile. */
+const BLOCKED_TILES = [
+  tunable('matmul/blocked_matrix large', [
+    { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 },
+    { ROWS: 4, COLUMNS: 4, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 32 },
+    { ROWS: 2, COLUMNS: 4, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 32 },
+  ]),
+  tunable('matmul/blocked_matrix small', [
+    { ROWS: 2, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 },
+    { ROWS: 1, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 1, STEP: 32 },
+  ]),
+];
 /** How the register variant works: products of a thread, down as across; rows of 16 threads; eights of K in a step. */
 type RegisterTile = { readonly SIDE: number; readonly THREAD_ROWS: number; readonly STEP: number };
 /** Its tile where the result is large, where it is small, and where x has so few rows that half of those or more would be empty. */
@@ -197,8 +209,10 @@ export function tile(
         ...splitting(splits, k, 8 * constants.STEP),
       };
     }
+    case 'blocked_matrix':
     case 'subgroup_matrix': {
-      const tiles = MATRIX_TILES.map((tunable) => tileFor(device, tunable));
+      const candidates = variant === 'blocked_matrix' ? BLOCKED_TILES : MATRIX_TILES;
+      const tiles = candidates.map((tunable) => tileFor(device, tunable));
       const counts = tiles.map(
         (t) => Math.ceil(m / (16 * t.ROWS * t.GRID_ROWS)) * Math.ceil(n / (16 * t.COLUMNS * t.GRID_COLUMNS)),
       );
@@ -206,7 +220,7 @@ export function tile(
       const best = found < 0 ? tiles.length - 1 : found;
       const splits = whole ? 1 : chooseSplits(counts[best]!, [m, n, k], MATRIX_SHARING).splits;
       return {
-        constants: { ...tiles[best]!, TAIL: k % tiles[best]!.STEP !== 0 },
+        constants: { ...tiles[best]!, ...(variant === 'subgroup_matrix' && { TAIL: k % tiles[best]!.STEP !== 0 }) },
         workgroups: grid(counts[best]!),
         ...splitting(splits, k, tiles[best]!.STEP),
       };

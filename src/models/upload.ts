@@ -1,6 +1,7 @@
 import type { Checkpoint, TensorEntry } from '../io/safetensors.ts';
 import { narrow } from '../kernels/elementwise.ts';
 import type { Device } from '../tensor/device.ts';
+import { DTYPE_BYTES } from '../tensor/dtype.ts';
 import { Tensor } from '../tensor/tensor.ts';
 
 /** A tensor's bytes to be copied into a GPU buffer. */
@@ -9,7 +10,10 @@ export interface RawCopy {
   readonly target: Tensor;
   /** First byte of the buffer that the tensor fills. */
   readonly offset: number;
-  /** The tensor is f32 and its target f16: element `index` of `unfit` says afterwards whether a value was too large (kernels/elementwise.ts). */
+  /**
+   * The tensor is f32 or bf16 and its target f16, or whole and in blocks: element `index` of `unfit` says afterwards whether a value was too large
+   * (kernels/elementwise.ts).
+   */
   readonly narrowed?: { readonly unfit: Tensor; readonly index: number };
 }
 
@@ -44,11 +48,12 @@ function place(device: Device, staging: GPUBuffer, chunk: Chunk, scratch: Tensor
     return;
   }
   copied(scratch.storage.buffer, 0);
-  const [source, result] = [
-    new Tensor(device, scratch.storage, [length / 4], 'f32'),
-    new Tensor(device, target.storage, [length / 4], 'f16', offset + start / 2),
-  ];
-  narrow(source, result, narrowed.unfit, narrowed.index);
+  const dtype = chunk.entry.dtype === 'BF16' ? 'bf16' : 'f32';
+  const [first, count] = [start / DTYPE_BYTES[dtype], length / DTYPE_BYTES[dtype]];
+  const source = new Tensor(device, scratch.storage, [count], dtype);
+  const result =
+    target.dtype === 'f16_blocks' ? target : new Tensor(device, target.storage, [count], 'f16', offset + 2 * first);
+  narrow(source, result, narrowed.unfit, narrowed.index, first);
   device.stream.flush();
 }
 

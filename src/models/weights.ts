@@ -6,6 +6,7 @@ import {
   type TensorEntry,
   toFloat32,
 } from '../io/safetensors.ts';
+import { fitsBlocks, type OperandDtype } from '../kernels/blocks.ts';
 import { type Permutation, permute } from '../kernels/permute.ts';
 import type { Device } from '../tensor/device.ts';
 import { DTYPE_BYTES, type Dtype, elementCount } from '../tensor/dtype.ts';
@@ -65,7 +66,7 @@ export class Weights {
     readonly checkpoint: Checkpoint,
     readonly prefix = '',
     readonly plan: Plan = { raw: [], narrow: [], converted: [], reordered: [], tensors: [] },
-    readonly operand: Precision['operand'] = 'f32',
+    readonly operand: OperandDtype = 'f32',
   ) {}
 
   /** The same weights seen from inside a module: names are relative to `prefix.`. */
@@ -81,6 +82,12 @@ export class Weights {
     return new Weights(this.device, this.checkpoint, this.prefix, this.plan, operand);
   }
 
+  /** The same, and what is multiplied on subgroup matrices lies in blocks (bf16, too, which such products round to f16 anyway). For products of many rows. */
+  inBlocks(operand: Precision['operand']): Weights {
+    const dtype = operand === 'f16' && this.device.multipliesMatrices ? 'f16_blocks' : operand;
+    return new Weights(this.device, this.checkpoint, this.prefix, this.plan, dtype);
+  }
+
   has(name: string): boolean {
     return this.checkpoint.has(this.prefix + name);
   }
@@ -93,10 +100,12 @@ export class Weights {
   /** A matrix in the dtype of the file (f32, f16, bf16; f64 is converted to f32). @throws InputError when missing, of another shape or not floating */
   matrix(name: string, shape: readonly number[]): Tensor {
     const entry = this.#entry(name, shape);
-    if (this.operand === 'f32' || entry.dtype !== 'F32' || elementCount(shape) % 2 !== 0)
-      return this.stack([name], shape);
-    const { device } = this;
-    const target = new NarrowMatrix(device, device.persistent(shape, 'f16').storage, shape, 'f16');
+    const { device, operand } = this;
+    const isBlocked = operand === 'f16_blocks' && shape.length === 2 && fitsBlocks(shape[0]!, shape[1]!);
+    const isNarrowed = entry.dtype === 'F32' ? operand !== 'f32' : entry.dtype === 'BF16' && isBlocked;
+    if (!isNarrowed || elementCount(shape) % 2 !== 0) return this.stack([name], shape);
+    const dtype = isBlocked ? 'f16_blocks' : 'f16';
+    const target = new NarrowMatrix(device, device.persistent(shape, dtype).storage, shape, dtype);
     this.plan.tensors.push(target);
     this.plan.narrow.push({ entry, target });
     return target;
@@ -131,7 +140,7 @@ export class Weights {
   permuted(name: string, shape: readonly number[], permutation: (shape: readonly number[]) => Permutation): Tensor {
     const stored = this.matrix(name, shape);
     const reordered = { stored, permutation: permutation(shape) };
-    const target = this.#allocate(reordered.permutation.shape, this.operand);
+    const target = this.#allocate(reordered.permutation.shape, this.operand === 'f32' ? 'f32' : 'f16');
     this.plan.reordered.push({ ...reordered, target });
     return target;
   }
@@ -227,7 +236,7 @@ export class Weights {
       await uploadRaw(device, checkpoint, [...raw, ...narrowed], onChunk);
       const isUnfit = await device.readInt32(unfit);
       const wide = narrow.filter((_, index) => isUnfit[index] !== 0);
-      for (const { target } of wide) target.widen();
+      for (const { target, entry } of wide) target.widen(entry.dtype === 'BF16' ? 'bf16' : 'f32');
       await uploadRaw(
         device,
         checkpoint,

@@ -1,6 +1,6 @@
 import { availableParallelism } from 'node:os';
 import { compileAll, type Helper, type Wanted } from './compilation.ts';
-import { DTYPE_BYTES, type Dtype, elementCount } from './dtype.ts';
+import { bytesOfShape, DTYPE_BYTES, type Dtype } from './dtype.ts';
 import { DeviceError, KernelError } from './errors.ts';
 import { type Feature, type GpuOptions, type OpenedGpu, openGpu } from './gpu.ts';
 import { Memory, type Storage } from './memory.ts';
@@ -104,19 +104,19 @@ export class Device {
 
   /** A tensor from the pool with undefined contents. It belongs to the innermost `tidy`, or lives until `dispose` outside of any. */
   tensor(shape: readonly number[], dtype: Dtype = 'f32'): Tensor {
-    const storage = this.memory.acquire(elementCount(shape) * DTYPE_BYTES[dtype]);
+    const storage = this.memory.acquire(bytesOfShape(shape, dtype));
     this.#scopes.at(-1)?.add(storage);
     return new Tensor(this, storage, shape, dtype);
   }
 
   /** A tensor from the pool that lives until `dispose`, whatever scope it is made in: caches, cursors. Its contents are undefined. */
   pooled(shape: readonly number[], dtype: Dtype): Tensor {
-    return new Tensor(this, this.memory.acquire(elementCount(shape) * DTYPE_BYTES[dtype]), shape, dtype);
+    return new Tensor(this, this.memory.acquire(bytesOfShape(shape, dtype)), shape, dtype);
   }
 
   /** A tensor of its own that no scope frees: weights. Its contents are undefined. */
   persistent(shape: readonly number[], dtype: Dtype): Tensor {
-    return new Tensor(this, this.memory.create(elementCount(shape) * DTYPE_BYTES[dtype]), shape, dtype);
+    return new Tensor(this, this.memory.create(bytesOfShape(shape, dtype)), shape, dtype);
   }
 
   /**

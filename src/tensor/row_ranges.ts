@@ -1,3 +1,4 @@
+import { DTYPE_BYTES } from './dtype.ts';
 import { KernelError } from './errors.ts';
 import type { Tensor } from './tensor.ts';
 
@@ -29,7 +30,7 @@ export function rowRanges(
   const usable = Math.floor(limit / BINDING_GRANULE) * BINDING_GRANULE;
   if (tensor.byteLength <= usable) return [{ start: 0, tensor }];
   const rows = tensor.dim(0);
-  const rowBytes = tensor.byteLength / rows;
+  const rowBytes = (tensor.size / rows) * DTYPE_BYTES[tensor.dtype];
   const alignment = tensor.device.limits.minStorageBufferOffsetAlignment;
   const aligned = alignment / greatestCommonDivisor(rowBytes, alignment);
   const step = (aligned * multiple) / greatestCommonDivisor(aligned, multiple);

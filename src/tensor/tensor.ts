@@ -1,9 +1,9 @@
 import type { Device } from './device.ts';
-import { DTYPE_BYTES, type Dtype, elementCount } from './dtype.ts';
+import { BLOCK_ROWS, bytesOfShape, DTYPE_BYTES, type Dtype, elementCount } from './dtype.ts';
 import { KernelError } from './errors.ts';
 import type { Storage } from './memory.ts';
 
-/** A shape, a dtype and a range of a GPU buffer; contiguous, row-major. */
+/** A shape, a dtype and a range of a GPU buffer; contiguous, row-major (but for `f16_blocks`). */
 export class Tensor {
   /** Number of elements. */
   readonly size: number;
@@ -21,7 +21,7 @@ export class Tensor {
 
   /** Bytes of the elements. */
   get byteLength(): number {
-    return this.size * DTYPE_BYTES[this.dtype];
+    return bytesOfShape(this.shape, this.dtype);
   }
 
   /** Size of a dimension; negative counts from the end. */
@@ -33,7 +33,8 @@ export class Tensor {
 
   /** The same elements under another shape. */
   reshape(...shape: number[]): Tensor {
-    if (elementCount(shape) !== this.size) throw new KernelError(`[${this.shape}] cannot be viewed as [${shape}]`);
+    if (elementCount(shape) !== this.size || this.dtype === 'f16_blocks')
+      throw new KernelError(`[${this.shape}] ${this.dtype} cannot be viewed as [${shape}]`);
     return new Tensor(this.device, this.storage, shape, this.dtype, this.offset);
   }
 
@@ -42,10 +43,12 @@ export class Tensor {
    * (use the `gatherRows` kernel or `Device.copy` otherwise).
    */
   rows(start: number, count: number): Tensor {
-    const rowBytes = this.byteLength / this.dim(0);
+    const rowBytes = (this.size / this.dim(0)) * DTYPE_BYTES[this.dtype];
     const offset = this.offset + start * rowBytes;
     if (start < 0 || start + count > this.dim(0))
       throw new KernelError(`rows ${start}..${start + count} of [${this.shape}]`);
+    if (this.dtype === 'f16_blocks' && start % BLOCK_ROWS !== 0)
+      throw new KernelError(`row ${start} of [${this.shape}] ${this.dtype} lies inside of a block`);
     if (offset % this.device.limits.minStorageBufferOffsetAlignment !== 0) {
       throw new KernelError(
         `row ${start} of [${this.shape}] ${this.dtype} starts at byte ${offset}, which cannot be bound`,

@@ -1,14 +1,17 @@
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { attention } from '../../src/kernels/attention.ts';
+import { toBlocks } from '../../src/kernels/blocks.ts';
 import { conv2d, tapsFirst } from '../../src/kernels/conv2d.ts';
 import { heads } from '../../src/kernels/heads.ts';
 import { linear, swiglu } from '../../src/kernels/matmul.ts';
 import { permute } from '../../src/kernels/permute.ts';
 import type { Device, Tile } from '../../src/tensor/device.ts';
+import { Tensor } from '../../src/tensor/tensor.ts';
 import { relativeL2 } from '../compare.ts';
 import { openWithEmulatedMatrices } from '../emulated_matrices.ts';
 import { Random } from '../random.ts';
 import { attentionReference } from '../reference/attention.ts';
+import { blockedOrder } from '../reference/blocks.ts';
 import { type ConvolutionSizes, conv2dReference } from '../reference/conv2d.ts';
 import { activations, linearReference } from '../reference/matmul.ts';
 import { rmsNorm } from '../reference/rms_norm.ts';
@@ -39,17 +42,63 @@ describe('attention on emulated matrices', () => {
         dim,
         tokenStride: count * dim,
       });
-    const out = attention(view(q, count), view(k, kvHeads), view(v, kvHeads), {
-      scale,
-      causal,
-      segments,
-      variant: 'flash_matrix',
-    });
-    expect(relativeL2(await readValues(out), expected)).toBeLessThan(1e-3);
+    const attend = (dtype: 'f32' | 'f16_blocks') =>
+      attention(view(q, count), view(k, kvHeads), view(v, kvHeads), {
+        scale,
+        causal,
+        segments,
+        variant: 'flash_matrix',
+        dtype,
+      });
+    expect(relativeL2(await readValues(attend('f32')), expected)).toBeLessThan(1e-3);
+    const blocks = attend('f16_blocks');
+    const values = await readValues(new Tensor(device, blocks.storage, [blocks.byteLength / 2], 'f16', blocks.offset));
+    const found = Float32Array.from(blockedOrder(segments * queries, count * dim), (at) => values[at]!);
+    expect(relativeL2(found, expected)).toBeLessThan(1e-3);
   });
 });
 
 describe('products on emulated matrices', () => {
+  it.each([
+    [37, 72, 96, 'f16_blocks', 'gelu_erf'],
+    [20, 136, 64, 'f32', undefined],
+    [20, 40, 2080, 'f16_blocks', undefined], // K is shared
+    [16, 8, 32, 'f32', undefined],
+  ] as const)('of operands in blocks: %d x %d x %d to %s, %s', async (m, n, k, dtype, activation) => {
+    device.tuning.set('matmul/blocked_matrix small', { ROWS: 1, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 1, STEP: 32 });
+    const random = new Random(n + k);
+    const [x, w] = [quantise(random.normal(m * k), 'f16'), quantise(random.normal(n * k), 'f16')];
+    const [bias, gamma, residual] = [random.normal(n), random.normal(n), random.normal(m * n)];
+    const blocks = (values: Float32Array, rows: number) => toBlocks(uploadAs(device, values, [rows, k], 'f16'));
+    const run = vi.spyOn(device, 'run');
+    const out = linear(blocks(x, m), blocks(w, n), {
+      dtype,
+      bias: uploadAs(device, bias, [n], 'f32'),
+      gamma: uploadAs(device, gamma, [n], 'f32'),
+      residual: uploadAs(device, residual, [m, n], 'f32'),
+      ...(activation && { activation }),
+    });
+    expect(run.mock.calls.some(([{ kernel }]) => kernel === 'matmul/blocked_matrix')).toBe(true);
+    run.mockRestore();
+    const options = { bias, gamma, residual, ...(activation && { activation }) };
+    const expected = linearReference(x, w, [m, n, k], options);
+    const values = await readValues(
+      dtype === 'f16_blocks' ? new Tensor(device, out.storage, [out.byteLength / 2], 'f16', out.offset) : out,
+    );
+    const found = dtype === 'f16_blocks' ? Float32Array.from(blockedOrder(m, n), (at) => values[at]!) : values;
+    expect(out.shape).toEqual([m, n]);
+    expect(relativeL2(found, expected)).toBeLessThan(dtype === 'f32' ? 2e-6 : 1e-3);
+  });
+
+  it('of an x that is brought into blocks first', async () => {
+    const random = new Random(3);
+    const [x, w] = [quantise(random.normal(2 * 9 * 64), 'f16'), quantise(random.normal(24 * 64), 'f16')];
+    const weight = toBlocks(uploadAs(device, w, [24, 64], 'f16'));
+    const out = linear(uploadAs(device, x, [2, 9, 64], 'f16'), weight);
+    expect(out.shape).toEqual([2, 9, 24]);
+    expect(relativeL2(await readValues(out), linearReference(x, w, [18, 24, 64]))).toBeLessThan(2e-6);
+  });
+
   it.each([[20, 72, 2056]])('%d x %d x %d', async (m, n, k) => {
     device.tuning.set('matmul/subgroup_matrix small', { ROWS: 1, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 });
     const random = new Random(k);

@@ -1,10 +1,13 @@
 import { describe, expect, it, vi } from 'vitest';
+import { toBlocks } from '../../src/kernels/blocks.ts';
 import { type Activation, linear, MATMUL_VARIANTS, matmulSupports, swiglu } from '../../src/kernels/matmul.ts';
 import { tile } from '../../src/kernels/matmul_tiles.ts';
 import type { Feature } from '../../src/tensor/gpu.ts';
+import { Tensor } from '../../src/tensor/tensor.ts';
 import { relativeL2 } from '../compare.ts';
 import { useDevice } from '../device.ts';
 import { Random } from '../random.ts';
+import { blockedOrder } from '../reference/blocks.ts';
 import { activations, linearReference } from '../reference/matmul.ts';
 import { rmsNorm as rmsNormReference } from '../reference/rms_norm.ts';
 import { type FloatDtype, quantise, readValues, uploadAs } from '../tensors.ts';
@@ -280,6 +283,28 @@ it.each([
     }
   }
   device().tuning.clear();
+});
+
+it.each([
+  [300, 4096, 96],
+  [131, 264, 1024],
+  [1041, 1032, 2048],
+  [20, 40, 4096],
+] as const)('multiplies operands in blocks, where it can: %d x %d x %d', async (m, n, k) => {
+  if (!device().multipliesMatrices) return;
+  const random = new Random(m + n);
+  const [x, w] = [quantise(random.normal(m * k), 'f16'), quantise(random.normal(n * k), 'f16')];
+  const [bias, residual] = [random.normal(n), random.normal(m * n)];
+  const blocks = (values: Float32Array, rows: number) => toBlocks(uploadAs(device(), values, [rows, k], 'f16'));
+  const operands = [blocks(x, m), blocks(w, n)] as const;
+  const expected = linearReference(x, w, [m, n, k], { bias, residual });
+  const epilogue = { bias: uploadAs(device(), bias, [n]), residual: uploadAs(device(), residual, [m, n]) };
+  expect(relativeL2(await readValues(linear(...operands, epilogue)), expected)).toBeLessThan(2e-6);
+  expect(relativeL2(await readValues(linear(...operands, { ...epilogue, dtype: 'f16' })), expected)).toBeLessThan(1e-3);
+  const result = linear(...operands, { ...epilogue, dtype: 'f16_blocks' });
+  const values = await readValues(new Tensor(device(), result.storage, [result.byteLength / 2], 'f16', result.offset));
+  const found = Float32Array.from(blockedOrder(m, n), (at) => values[at]!);
+  expect(relativeL2(found, expected)).toBeLessThan(1e-3);
 });
 
 it('saturates an f16 result instead of overflowing', async () => {

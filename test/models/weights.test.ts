@@ -1,11 +1,14 @@
 import { truncate } from 'node:fs/promises';
 import { Float16Array } from '@petamoriken/float16';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { InputError } from '../../src/io/errors.ts';
 import { Checkpoint } from '../../src/io/safetensors.ts';
 import type { TensorToWrite } from '../../src/io/safetensors_write.ts';
 import { Weights } from '../../src/models/weights.ts';
+import { Tensor } from '../../src/tensor/tensor.ts';
 import { useDevice } from '../device.ts';
+import { Random } from '../random.ts';
+import { blockedOrder } from '../reference/blocks.ts';
 import { quantise, readValues } from '../tensors.ts';
 import { CheckpointFolder, tensor } from './checkpoints.ts';
 
@@ -153,6 +156,37 @@ describe('matrices for f16 operands', () => {
       expect(await device().readBytes(exact)).toEqual(tensors.near.data);
     });
     expect(device().memory.allocated).toBe(before);
+  });
+
+  it('lie in blocks where these are multiplied on matrices and wide enough, unless a value is too large', async () => {
+    const [rows, width] = [40, 64];
+    const values = quantise(new Random(1).normal(rows * width), 'bf16');
+    const far = values.with(100, 2 ** 100);
+    const tensors = {
+      f32: tensor('F32', [rows, width], [...values]),
+      bf16: tensor('BF16', [rows, width], [...values]),
+      far: tensor('BF16', [rows, width], [...far]),
+      narrow: tensor('F32', [rows, 24], [...values.subarray(0, rows * 24)]),
+    };
+    const matrices = vi.spyOn(device(), 'multipliesMatrices', 'get').mockReturnValue(true);
+    try {
+      await withWeights(tensors, async (weights) => {
+        const scope = weights.inBlocks('f16');
+        const found = Object.entries(tensors).map(([name, { shape }]) => scope.matrix(name, shape));
+        await weights.load();
+        expect(found.map(({ dtype }) => dtype)).toEqual(['f16_blocks', 'f16_blocks', 'bf16', 'f16']);
+        expect(weights.inBlocks('f32').matrix('f32', [rows, width]).dtype).toBe('f32');
+        for (const matrix of found.slice(0, 2)) {
+          const stored = new Tensor(device(), matrix.storage, [matrix.byteLength / 2], 'f16');
+          const halves = await readValues(stored);
+          expect(blockedOrder(rows, width).map((at) => halves[at])).toEqual([...quantise(values, 'f16')]);
+        }
+        expect(await readValues(found[2]!)).toEqual(quantise(far, 'bf16'));
+        await weights.load();
+      });
+    } finally {
+      matrices.mockRestore();
+    }
   });
 
   it('larger than a chunk are whole', async () => {

@@ -88,7 +88,7 @@ describe('views', () => {
     const tensor = device().tensor([4, 3]);
     expect(() => tensor.rows(1, 1)).toThrow('starts at byte 12, which cannot be bound');
     expect(() => tensor.rows(2, 3)).toThrow('rows 2..5 of [4,3]');
-    expect(() => tensor.reshape(5, 2)).toThrow('[4,3] cannot be viewed as [5,2]');
+    expect(() => tensor.reshape(5, 2)).toThrow('[4,3] f32 cannot be viewed as [5,2]');
     expect(tensor.dim(-1)).toBe(3);
     expect(() => tensor.dim(2)).toThrow(KernelError);
   });

@@ -245,13 +245,7 @@ fn main(
     if token < params.query_tokens && d < DIM {
       let place = region + row * ROW + pair / 4u;
       let values = factor_$i * bitcast<vec2<f32>>(vec2<u32>(tile[place][pair % 4u], tile[place][pair % 4u + 1u]));
-      let at = ((segment * params.query_tokens + token) * params.heads + head) * DIM + d;
-      if OUT_F16 {
-        out[at >> 1u] = narrow_pair(values.x, values.y);
-      } else {
-        out[at] = bitcast<u32>(values.x);
-        out[at + 1u] = bitcast<u32>(values.y);
-      }
+      store_pair(segment * params.query_tokens + token, head * DIM + d, values);
     }
   }
 #end

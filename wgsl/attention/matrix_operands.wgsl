@@ -1,5 +1,5 @@
 // What the attention kernels on subgroup matrices (tensor cores) share: their operands, f16 with offsets and strides that are multiples of 8, and how a row of
-// queries is read. out: [T, heads, DIM] f32 or f16. DIM a multiple of 8.
+// queries is read. out: [T, heads * DIM] f32 or f16, in blocks (common/blocks.wgsl) where OUT_BLOCKS. DIM a multiple of 8.
 // Matrices are opaque, so scores pass through workgroup memory to become probabilities. Outputs cannot be rescaled in place either: the running maximum only
 // moves when a score exceeds it by more than LEAD powers of two (2^12 still fits f16 probabilities); then, rarely, they take the same detour. That happens
 // outside of the loop over keys: a query whose maximum is to move sits out the round, and once the round is over, the whole workgroup leaves the loop, moves
@@ -13,7 +13,9 @@ enable chromium_experimental_subgroup_matrix;
 enable f16;
 enable subgroups;
 #include "attention/params.wgsl"
+#include "common/blocks.wgsl"
 
+const OUT_BLOCKS: bool = false;
 const SUBGROUP: u32 = 32u;
 const LEAD: f32 = 12.0;
 const NOTHING: f32 = -3.0e38; // a score that gets no weight
@@ -29,4 +31,18 @@ fn q_piece(segment: u32, t: u32, head: u32, quad: u32) -> vec4<u32> {
     return vec4<u32>();
   }
   return q[(params.q_offset + (segment * params.query_tokens + t) * params.q_token + head * params.q_head) / 8u + quad];
+}
+
+// Two neighbouring results.
+fn store_pair(row: u32, column: u32, values: vec2<f32>) {
+  let width = params.heads * DIM;
+  let at = row * width + column;
+  if OUT_BLOCKS {
+    out[block_word(row, column, width)] = narrow_pair(values.x, values.y);
+  } else if OUT_F16 {
+    out[at >> 1u] = narrow_pair(values.x, values.y);
+  } else {
+    out[at] = bitcast<u32>(values.x);
+    out[at + 1u] = bitcast<u32>(values.y);
+  }
 }

@@ -1,17 +1,23 @@
 // y = x rounded to the nearest f16, ties to even;  unfit[index] = 1 if any |x| is too large for that (65520 and more, infinite or no number)
 //
-// x      [count]  f32, count even
-// y      [count]  f16
+// x      [count]  f32 or bf16 (X_BF16), count even; elements first and following of a whole that arrives in parts
+// y               f16: [count], or in blocks (Y_BLOCKS, common/blocks.wgsl) the whole, [.., width]
 // unfit  u32      one for each tensor that is being converted
 // For weights: what WGSL's own conversion rounds to is the implementation's choice, so this works on the bits. One thread writes one word of y.
 #include "common/grid.wgsl"
+#include "common/blocks.wgsl"
+
+const X_BF16: bool = false;
+const Y_BLOCKS: bool = false;
 
 struct Params {
   count: u32,
   index: u32,
+  first: u32,
+  width: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec2<u32>>;
+@group(0) @binding(0) var<storage, read> x: array<u32>;
 @group(0) @binding(1) var<storage, read_write> y: array<u32>;
 @group(0) @binding(2) var<storage, read_write> unfit: array<atomic<u32>>;
 
@@ -45,10 +51,20 @@ fn main(
   if word >= params.count / 2u {
     return;
   }
-  let pair = x[word];
+  var pair: vec2<u32>;
+  if X_BF16 {
+    pair = vec2<u32>(x[word] << 16u, x[word] & 0xffff0000u);
+  } else {
+    pair = vec2<u32>(x[2u * word], x[2u * word + 1u]);
+  }
   let magnitude = pair & vec2<u32>(0x7fffffffu);
   let sign = (pair >> vec2<u32>(16u)) & vec2<u32>(0x8000u);
-  y[word] = (sign.x | narrow(magnitude.x)) | ((sign.y | narrow(magnitude.y)) << 16u);
+  var at = word;
+  if Y_BLOCKS {
+    let element = params.first + 2u * word;
+    at = block_word(element / params.width, element % params.width, params.width);
+  }
+  y[at] = (sign.x | narrow(magnitude.x)) | ((sign.y | narrow(magnitude.y)) << 16u);
   if max(magnitude.x, magnitude.y) >= LEAST_UNFIT {
     atomicStore(&unfit[params.index], 1u);
   }

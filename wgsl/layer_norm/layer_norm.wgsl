@@ -2,17 +2,19 @@
 //
 // x             [rows, dim]  f32, dim a multiple of 4; where SOME, rows of y are count neighbouring ones of x from row `first` on, and again `every` rows later
 // weight, bias  [dim]        f32; absent (1 and 0) where HAS_WEIGHT, HAS_BIAS are false, anything may be bound then
-// y             [rows, dim]  f32 or f16 (OUT_F16), saturating in f16
+// y             [rows, dim]  f32 or f16 (OUT_F16), saturating in f16; in blocks (common/blocks.wgsl) where OUT_BLOCKS
 // Everything is computed in f32. The variance is a second pass over the differences from the mean: E[x^2] - E[x]^2 cancels where the
 // mean is large. A workgroup normalises 256 / LANES rows, one per group of lanes; a lane reads its PIECES quads of a row once and keeps them.
 // Source: Ba, Kiros and Hinton, Layer Normalization, 2016.
 #include "common/dtype.wgsl"
+#include "common/blocks.wgsl"
 #include "common/grid.wgsl"
 #include "common/lane_sum.wgsl"
 
 const HAS_WEIGHT: bool = true;
 const HAS_BIAS: bool = true;
 const OUT_F16: bool = false;
+const OUT_BLOCKS: bool = false;
 const SOME: bool = false;
 const PIECES: u32 = 1u;
 
@@ -30,8 +32,10 @@ struct Params {
 @group(0) @binding(2) var<storage, read> bias: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> y: array<vec2<u32>>;
 
-// Quad `quad` of a row, which is quad `at` of y, given its differences from the mean.
-fn store(quad: u32, at: u32, differences: vec4<f32>, scale: f32) {
+// Quad `quad` of a row of y, given its differences from the mean.
+fn store(row: u32, quad: u32, differences: vec4<f32>, scale: f32) {
+  let quads = params.dim / 4u;
+  let at = select(row * quads + quad, block_word(row, 4u * quad, params.dim) / 2u, OUT_BLOCKS);
   var value = differences * scale;
   if HAS_WEIGHT {
     value *= weight[quad];
@@ -55,7 +59,6 @@ fn main(
 ) {
   let row = line_index(workgroup, counts) * GROUPS + thread / LANES;
   let quads = params.dim / 4u;
-  let start = row * quads;
   let read = select(row, params.first + row / params.count * params.every + row % params.count, SOME) * quads;
 
   // A group beyond the last row has no elements but takes part in the barriers.
@@ -77,7 +80,7 @@ fn main(
 
 #repeat p PIECES
   if counts_$p {
-    store(quad_$p, start + quad_$p, differences_$p, scale);
+    store(row, quad_$p, differences_$p, scale);
   }
 #end
 }

@@ -14,14 +14,12 @@ enable subgroups;
 const W_DTYPE: u32 = 0u;
 const TAIL: bool = true; // K is no multiple of STEP
 const GATED: bool = false;
-// Workgroups of this many row tiles walk together through the columns, so that what they read stays in the cache.
-const PANEL: u32 = 8u;
 #include "matmul/matrix_tile.wgsl"
+#include "matmul/panels.wgsl"
+#include "matmul/matrix_epilogue.wgsl"
 
 @group(0) @binding(0) var<storage, read> x: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> w: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read> residual: array<vec4<f32>>;
-@group(0) @binding(5) var<storage, read_write> out: array<vec4<u32>>;
 
 // Eight weights; `more` holds the second half of them if they are f32.
 struct Weights {
@@ -71,36 +69,6 @@ fn to_f16(raw: Weights) -> vec4<u32> {
   );
 }
 
-fn bias_quad(column: u32) -> vec4<f32> {
-  return vec4<f32>(bias_at(column), bias_at(column + 1u), bias_at(column + 2u), bias_at(column + 3u));
-}
-
-fn gamma_quad(column: u32) -> vec4<f32> {
-  return vec4<f32>(gamma_at(column), gamma_at(column + 1u), gamma_at(column + 2u), gamma_at(column + 3u));
-}
-
-fn residual_quad(quad: u32) -> vec4<f32> {
-  if HAS_RESIDUAL {
-    return residual[quad];
-  }
-  return vec4<f32>();
-}
-
-// Four results that start at vec4 `at` of the tile.
-fn complete_quad(at: u32, bias_values: vec4<f32>, gamma_values: vec4<f32>, residual_values: vec4<f32>) -> vec4<f32> {
-  let sums = bitcast<vec4<f32>>(tile[at]);
-  if GATED {
-    let up = bitcast<vec4<f32>>(tile[at + HALF_STRIP / 4u]);
-    return params.scale * vec4<f32>(silu(sums.x), silu(sums.y), silu(sums.z), silu(sums.w)) * up;
-  }
-  return vec4<f32>(
-    complete(sums.x, bias_values.x, gamma_values.x, residual_values.x),
-    complete(sums.y, bias_values.y, gamma_values.y, residual_values.y),
-    complete(sums.z, bias_values.z, gamma_values.z, residual_values.z),
-    complete(sums.w, bias_values.w, gamma_values.w, residual_values.w),
-  );
-}
-
 @compute @workgroup_size(THREADS)
 fn main(
   @builtin(local_invocation_index) thread: u32,
@@ -109,18 +77,13 @@ fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-  // Panels: group.x counts tiles of the whole result.
-  let row_tiles = (params.M + TILE_ROWS - 1u) / TILE_ROWS;
-  let column_tiles = (params.N + TILE_COLUMNS - 1u) / TILE_COLUMNS;
   let index = group.y * groups.x + group.x;
-  if index >= row_tiles * column_tiles {
+  if index >= row_tiles() * column_tiles() {
     return;
   }
-  let panel = index / (PANEL * column_tiles);
-  let panel_rows = min(PANEL, row_tiles - panel * PANEL);
-  let within = index % (PANEL * column_tiles);
-  let row0 = (panel * PANEL + within % panel_rows) * TILE_ROWS;
-  let column0 = (within / panel_rows) * TILE_COLUMNS;
+  let origin = tile_origin(index);
+  let row0 = origin.x;
+  let column0 = origin.y;
 
   let subgroup_row = (subgroup / GRID_COLUMNS) * ROWS * 16u;
   let subgroup_column = (subgroup % GRID_COLUMNS) * COLUMNS * 16u;
@@ -201,48 +164,5 @@ fn main(
     }
   }
 
-  let strip = subgroup * STRIP;
-  let strip_column = lane % LANES * STORED;
-  let subgroup_results = (column0 + subgroup_column) / select(1u, 2u, GATED);
-  let column = params.column0 + column_inside(subgroup_results + strip_column, params.N / select(1u, 2u, GATED));
-  let bias_low = bias_quad(column);
-  let gamma_low = gamma_quad(column);
-  let bias_high = bias_quad(column + STORED - 4u);
-  let gamma_high = gamma_quad(column + STORED - 4u);
-#repeat r ROWS
-  {
-#repeat i PASSES
-    let line_$i = $iu * LINES + lane / LANES;
-    let row_$i = group.z * params.M + min(row0 + subgroup_row + $ru * 16u + line_$i, params.M - 1u);
-    let to_$i = row_$i * params.columns + column;
-    let residual_low_$i = residual_quad(to_$i / 4u);
-    let residual_high_$i = residual_quad((to_$i + STORED) / 4u - 1u);
-#end
-    if HAS_RESIDUAL {
-      // Never runs, as above: all of them travel at once.
-      for (var i = 0u; i < params.never; i++) {
-#repeat i PASSES
-        out[i + $iu] = bitcast<vec4<u32>>(residual_low_$i + residual_high_$i);
-#end
-      }
-    }
-#repeat c COLUMNS
-    subgroupMatrixStore<row_major>(&tile, strip + $cu * 4u, sum_$r_$c, STRIP_STRIDE);
-#end
-    workgroupBarrier();
-#repeat i PASSES
-    {
-      let at = strip + line_$i * STRIP_STRIDE + strip_column / 4u;
-      let low = complete_quad(at, bias_low, gamma_low, residual_low_$i);
-      if OUT_F16 {
-        let high = complete_quad(at + 1u, bias_high, gamma_high, residual_high_$i);
-        out[to_$i / 8u] = narrow_eight(low, high);
-      } else {
-        out[to_$i / 4u] = bitcast<vec4<u32>>(low);
-      }
-    }
-#end
-    workgroupBarrier();
-  }
-#end
+#include "matmul/matrix_results.wgsl"
 }

@@ -1,4 +1,5 @@
 import { attention } from '../../kernels/attention.ts';
+import { operandFor } from '../../kernels/blocks.ts';
 import { headNormRope, type Rope } from '../../kernels/head_norm_rope.ts';
 import { type Heads, heads } from '../../kernels/heads.ts';
 import { layerNorm } from '../../kernels/layer_norm.ts';
@@ -34,23 +35,21 @@ class VisionBlock {
     const { hidden_size, intermediate_size } = config;
     this.norm1 = normWeights(weights, 'norm1', hidden_size);
     this.norm2 = normWeights(weights, 'norm2', hidden_size);
-    this.qkv = linearWeights(weights, 'attn.qkv', 3 * hidden_size, hidden_size);
-    this.proj = linearWeights(weights, 'attn.proj', hidden_size, hidden_size);
-    this.linear_fc1 = linearWeights(weights, 'mlp.linear_fc1', intermediate_size, hidden_size);
-    this.linear_fc2 = linearWeights(weights, 'mlp.linear_fc2', hidden_size, intermediate_size);
+    const matrices = weights.inBlocks(precision.operand);
+    this.qkv = linearWeights(matrices, 'attn.qkv', 3 * hidden_size, hidden_size);
+    this.proj = linearWeights(matrices, 'attn.proj', hidden_size, hidden_size);
+    this.linear_fc1 = linearWeights(matrices, 'mlp.linear_fc1', intermediate_size, hidden_size);
+    this.linear_fc2 = linearWeights(matrices, 'mlp.linear_fc2', hidden_size, intermediate_size);
   }
 
   forward(x: Tensor, rope: Rope, runs: readonly Run[]): Tensor {
-    const dtype = this.precision.operand;
-    const attended = this.#attention(layerNorm(x, { ...this.norm1, eps: EPS, dtype }), rope, runs);
-    const h = linear(attended, this.proj.weight, { bias: this.proj.bias, residual: x });
-    const normed = layerNorm(h, { ...this.norm2, eps: EPS, dtype });
-    const inner = linear(normed, this.linear_fc1.weight, {
-      bias: this.linear_fc1.bias,
-      activation: 'gelu_tanh',
-      dtype,
-    });
-    return linear(inner, this.linear_fc2.weight, { bias: this.linear_fc2.bias, residual: h });
+    const { norm1, qkv, proj, norm2, linear_fc1: fc1, linear_fc2: fc2 } = this;
+    const dtypeFor = ({ weight }: Affine) => operandFor(weight, this.precision.operand);
+    const attended = this.#attention(layerNorm(x, { ...norm1, eps: EPS, dtype: dtypeFor(qkv) }), rope, runs);
+    const h = linear(attended, proj.weight, { bias: proj.bias, residual: x });
+    const normed = layerNorm(h, { ...norm2, eps: EPS, dtype: dtypeFor(fc1) });
+    const inner = linear(normed, fc1.weight, { bias: fc1.bias, activation: 'gelu_tanh', dtype: dtypeFor(fc2) });
+    return linear(inner, fc2.weight, { bias: fc2.bias, residual: h });
   }
 
   #attention(x: Tensor, rope: Rope, runs: readonly Run[]): Tensor {
@@ -70,7 +69,10 @@ class VisionBlock {
     const [q, k, v] = [turned(view(qkv)), turned(view(qkv, hidden_size)), view(qkv, 2 * hidden_size)];
     const variant = this.precision.attention;
     const options = { dtype, ...(variant && { variant }) };
-    if (runs.length === 1) return attention(q, k, v, { ...options, segments: runs[0]!.segments });
+    if (runs.length === 1) {
+      const inOrder = operandFor(this.proj.weight, dtype);
+      return attention(q, k, v, { ...options, dtype: inOrder, segments: runs[0]!.segments });
+    }
 
     // Pictures of different sizes: one dispatch for each run of equal ones.
     const out = device.tensor([tokens, hidden_size], dtype);

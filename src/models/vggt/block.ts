@@ -1,4 +1,5 @@
 import { attention } from '../../kernels/attention.ts';
+import { operandFor } from '../../kernels/blocks.ts';
 import { type HeadNorm, headNormRope, type Rope } from '../../kernels/head_norm_rope.ts';
 import { type Heads, heads } from '../../kernels/heads.ts';
 import { layerNorm } from '../../kernels/layer_norm.ts';
@@ -55,7 +56,7 @@ export class Block {
     this.#config = config;
     this.#precision = precision;
     this.norm1 = normWeights(weights, 'norm1', dim);
-    const matrices = weights.forOperands(precision.operand);
+    const matrices = weights.inBlocks(precision.operand);
     this.qkv = linearWeights(matrices, 'attn.qkv', 3 * dim, dim);
     this.qNorm = config.qkNorm ? headNorm('attn.q_norm') : undefined;
     this.kNorm = config.qkNorm ? headNorm('attn.k_norm') : undefined;
@@ -80,7 +81,8 @@ export class Block {
   #attn(x: Tensor, { segments, rope }: BlockOptions): Tensor {
     const { operand, attention: variant } = this.#precision;
     const [q, k, v] = this.#queriesKeysValues(x, rope);
-    const attended = attention(q, k, v, { segments, dtype: operand, ...(variant && { variant }) });
+    const dtype = operandFor(this.proj.weight, operand);
+    const attended = attention(q, k, v, { segments, dtype, ...(variant && { variant }) });
     return linear(attended, this.proj.weight, { bias: this.proj.bias, gamma: this.ls1, residual: x });
   }
 
@@ -91,9 +93,10 @@ export class Block {
     const { dim, eps } = this.#config;
     const { device } = x;
     const project = (rows: Tensor) =>
-      device.tidy(() =>
-        linear(layerNorm(rows, { ...this.norm1, eps, dtype: operand }), weight, { bias, dtype: operand }),
-      );
+      device.tidy(() => {
+        const normed = layerNorm(rows, { ...this.norm1, eps, dtype: operandFor(weight, operand) });
+        return linear(normed, weight, { bias, dtype: operand });
+      });
     if (this.qNorm === undefined && rope === undefined) return this.#split(project(x));
 
     // Queries and keys get results of their own, a third as large as one of all, which can be bound for more tokens. Values stay where the product
@@ -142,9 +145,11 @@ export class Block {
     const { operand } = this.#precision;
     const { hidden: width, eps } = this.#config;
     return inSlices(x, width * DTYPE_BYTES[operand], (rows) => {
-      const normed = layerNorm(rows, { ...this.norm2, eps, dtype: operand });
-      const hidden = linear(normed, this.fc1.weight, { bias: this.fc1.bias, activation: 'gelu_erf', dtype: operand });
-      return linear(hidden, this.fc2.weight, { bias: this.fc2.bias, gamma: this.ls2, residual: rows });
+      const { fc1, fc2 } = this;
+      const normed = layerNorm(rows, { ...this.norm2, eps, dtype: operandFor(fc1.weight, operand) });
+      const dtype = operandFor(fc2.weight, operand);
+      const hidden = linear(normed, fc1.weight, { bias: fc1.bias, activation: 'gelu_erf', dtype });
+      return linear(hidden, fc2.weight, { bias: fc2.bias, gamma: this.ls2, residual: rows });
     });
   }
 }
