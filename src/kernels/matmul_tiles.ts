@@ -28,7 +28,10 @@ const MATRIX_TILES = [
     { ROWS: 1, COLUMNS: 2, GRID_ROWS: 4, GRID_COLUMNS: 2, STEP: 32 },
   ]),
 ];
-/** The same for operands in blocks, whose kernel knows steps of 32 only, and of which a load of all subgroups has to bring whole parts of a tile. */
+/**
+ * The same for operands in blocks, whose kernel knows steps of 32 only, and of which a load of all subgroups has to bring whole parts of a tile. The last one is
+ * the smallest there is: a CPU can play it in tests.
+ */
 const BLOCKED_TILES = [
   tunable('matmul/blocked_matrix large', [
     { ROWS: 4, COLUMNS: 4, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 },

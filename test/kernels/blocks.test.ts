@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
+import { attention } from '../../src/kernels/attention.ts';
 import { fitsBlocks, operandFor, toBlocks } from '../../src/kernels/blocks.ts';
 import { narrow } from '../../src/kernels/elementwise.ts';
+import { heads } from '../../src/kernels/heads.ts';
 import { layerNorm } from '../../src/kernels/layer_norm.ts';
 import { linear } from '../../src/kernels/matmul.ts';
 import { Tensor } from '../../src/tensor/tensor.ts';
@@ -56,6 +58,20 @@ describe('matrices in blocks', () => {
     const blocks = layerNorm(x, { eps: 1e-6, dtype: 'f16_blocks' });
     expect(blocks.shape).toEqual([rows, columns]);
     expect(await rowsOf(blocks)).toEqual([...(await readValues(layerNorm(x, { eps: 1e-6, dtype: 'f16' })))]);
+  });
+
+  it.each([undefined, 'naive'] as const)('are what attention leaves where asked to, by %s', async (variant) => {
+    const [tokens, count, dim] = [19, 2, 8];
+    const random = new Random(8);
+    const view = () => {
+      const tensor = uploadAs(device(), random.normal(tokens * count * dim), [tokens, count * dim], 'f16');
+      return heads(tensor, { tokens, heads: count, dim, tokenStride: count * dim });
+    };
+    const operands = [view(), view(), view()] as const;
+    const options = { causal: true, ...(variant && { variant }) };
+    const blocks = attention(...operands, { ...options, dtype: 'f16_blocks' });
+    expect(blocks.shape).toEqual([tokens, count * dim]);
+    expect(await rowsOf(blocks)).toEqual([...(await readValues(attention(...operands, { ...options, dtype: 'f16' })))]);
   });
 
   it('are viewed by whole blocks only', async () => {

@@ -1,8 +1,8 @@
-// The tiles of a matrix product on subgroup matrices: what matmul/subgroup_matrix.wgsl and conv2d/subgroup_matrix.wgsl have in common.
+// The tiles of a matrix product on subgroup matrices: what matmul/subgroup_matrix.wgsl, matmul/blocked_matrix.wgsl and conv2d/subgroup_matrix.wgsl have in common.
 // One workgroup: 16*ROWS*GRID_ROWS rows x 16*COLUMNS*GRID_COLUMNS columns of the result; GRID_ROWS x GRID_COLUMNS subgroups, each with ROWS x COLUMNS matrices
 // of 16x16 (COLUMNS at least 2). Whoever includes this declares OUT_F16 before it, and GATED: whether half of a strip are factors of the other half.
-// K advances in steps of STEP. The operands of a step wait in workgroup memory while those of the next one travel from memory into registers. Tiles are
-// arrays of vec4: 16-byte stores, and the compiler sees the alignment that lets it load matrices 16 bytes a thread; one vec4 of padding a row spreads the banks.
+// K advances in steps of STEP. The operands of a step wait in workgroup memory while those of the next one travel from memory into registers (of operands in
+// blocks, half a step). Tiles are arrays of vec4: 16-byte stores, and the compiler sees the alignment that lets it load matrices 16 bytes a thread; one vec4 of padding a row spreads the banks.
 // On their way out a subgroup's results are strips of 16 rows, of which a lane takes STORED neighbours at a time: 16 bytes of the result.
 // What bought speed on the cards measured: two workgroups a processor, which share some 50 KB (hence STEP 32 at 128x128); matrices of 64x64 a subgroup, since
 // reads of workgroup memory are the next limit; loads that stay where they are written, because a loop that never runs uses what they brought; stores free of

@@ -70,8 +70,8 @@ class VisionBlock {
     const variant = this.precision.attention;
     const options = { dtype, ...(variant && { variant }) };
     if (runs.length === 1) {
-      const inOrder = operandFor(this.proj.weight, dtype);
-      return attention(q, k, v, { ...options, dtype: inOrder, segments: runs[0]!.segments });
+      const projected = operandFor(this.proj.weight, dtype);
+      return attention(q, k, v, { ...options, dtype: projected, segments: runs[0]!.segments });
     }
 
     // Pictures of different sizes: one dispatch for each run of equal ones.
