@@ -66,7 +66,9 @@ describe('compileAll', () => {
     // The device itself waits for the longest and the two shortest; one helper was enough for the rest, which the device then asks for.
     expect(open).toHaveBeenCalledTimes(1);
     expect(asked).toEqual(byLength.slice(1, -2));
-    expect(request.mock.calls.map(([path]) => path)).toEqual([byLength[0], byLength[4], byLength[3], ...asked]);
+    const requested = request.mock.calls.map(([path]) => path);
+    expect(requested.slice(0, 3)).toEqual([byLength[0], byLength[4], byLength[3]]);
+    expect(requested.slice(3).toSorted()).toEqual(asked.toSorted()); // in the order in which they were compiled
     finish();
     await compiled;
     request.mockRestore();
