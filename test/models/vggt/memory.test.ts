@@ -64,6 +64,11 @@ class AnyWeights extends Weights {
     return new AnyWeights(this.device, this.checkpoint, this.prefix, this.plan, operand);
   }
 
+  override inBlocks(operand: 'f32' | 'f16'): Weights {
+    const dtype = operand === 'f16' ? 'f16_blocks' : 'f32'; // the device multiplies matrices
+    return new AnyWeights(this.device, this.checkpoint, this.prefix, this.plan, dtype);
+  }
+
   override matrix(_: string, shape: readonly number[]): Tensor {
     return this.device.persistent(shape, this.operand);
   }
