@@ -1,6 +1,6 @@
 // Matmul, fifth rung: what subgroup_matrix.wgsl computes, of operands that lie in memory as it reads them. What that buys: a load of a subgroup is 512 bytes in a
 // row instead of 8 pieces of 64, and half a step of K can be brought at a time, so that products, loads from workgroup memory and stores of what
-// comes next all run side by side: 282 to 342 TFLOP/s at 4096^3, 267 to 311 at 33312x4096x1024 (H200).
+// comes next all run side by side: 282 to 340 TFLOP/s at 4096^3, 266 to 317 at 33312x4096x1024 (H200).
 // x: [M, K], w: [N, K], f16 in blocks (common/blocks.wgsl), K a multiple of 32. Epilogue: epilogue.wgsl; results: matrix_epilogue.wgsl.
 // One workgroup: a tile of matrix_tile.wgsl. While one half of a step is multiplied from registers, the other one comes from workgroup memory into registers, and
 // the half after the next, which set out a whole step before, takes the place of the first. A barrier a half is enough for that.
@@ -142,7 +142,7 @@ fn main(
       tile[w_place_$i + 2u] = w_1_$i;
       w_1_$i = w[w_from_$i + min(next + PIECES, last)];
 #end
-      // Never runs. Its use of what was loaded keeps the compiler from moving the loads down to their use, where they would be waited for (300 TFLOP/s, not 342).
+      // Never runs. Its use of what was loaded keeps the compiler from moving the loads down to their use, where they would be waited for (300 TFLOP/s, not 340).
       for (var i = 0u; i < params.never; i++) {
 #repeat i X_HALF
         out[i + $iu] = x_0_$i ^ x_1_$i;
