@@ -17,7 +17,12 @@ const LADDER_PLOTS = [
   {
     name: 'matmul',
     title: 'Matrix product, by rung',
-    shapes: ['4096x4096x4096 bf16 weights', '2048x18432x2560 bf16 weights', '1x18432x2560 bf16 weights'],
+    shapes: [
+      '4096x4096x4096 bf16 weights',
+      '4096x4096x4096 f16 weights',
+      '33312x1024x4096 f16 weights',
+      '1x18432x2560 bf16 weights',
+    ],
   },
   {
     name: 'attention',
