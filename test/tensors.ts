@@ -1,6 +1,8 @@
 import { Float16Array } from '@petamoriken/float16';
+import { floatValues } from '../src/bench/values.ts';
 import type { Device } from '../src/tensor/device.ts';
-import type { Tensor } from '../src/tensor/tensor.ts';
+import { Tensor } from '../src/tensor/tensor.ts';
+import { blockedOrder } from './reference/blocks.ts';
 
 /** Floating dtypes that a test uploads. */
 export type FloatDtype = 'f32' | 'f16' | 'bf16';
@@ -34,4 +36,10 @@ export function uploadAs(
   );
 }
 
-export { floatValues as readValues } from '../src/bench/values.ts';
+export { floatValues as readValues };
+
+/** The values of a matrix in blocks, row by row. */
+export async function readBlocks({ device, storage, shape, byteLength, offset }: Tensor): Promise<Float32Array> {
+  const values = await floatValues(new Tensor(device, storage, [byteLength / 2], 'f16', offset));
+  return Float32Array.from(blockedOrder(shape[0]!, shape[1]!), (at) => values[at]!);
+}

@@ -5,21 +5,11 @@ import { narrow } from '../../src/kernels/elementwise.ts';
 import { heads } from '../../src/kernels/heads.ts';
 import { layerNorm } from '../../src/kernels/layer_norm.ts';
 import { linear } from '../../src/kernels/matmul.ts';
-import { Tensor } from '../../src/tensor/tensor.ts';
 import { useDevice } from '../device.ts';
 import { Random } from '../random.ts';
-import { blockedOrder } from '../reference/blocks.ts';
-import { quantise, readValues, uploadAs } from '../tensors.ts';
+import { quantise, readBlocks, readValues, uploadAs } from '../tensors.ts';
 
 const device = useDevice();
-
-/** The values of a matrix in blocks, row by row. */
-async function rowsOf(matrix: Tensor): Promise<number[]> {
-  const [rows, columns] = matrix.shape as [number, number];
-  const padded = new Tensor(matrix.device, matrix.storage, [matrix.byteLength / 2], 'f16', matrix.offset);
-  const values = await readValues(padded);
-  return Array.from(blockedOrder(rows, columns), (at) => values[at]!);
-}
 
 describe('matrices in blocks', () => {
   it.each([
@@ -32,7 +22,7 @@ describe('matrices in blocks', () => {
     const blocks = toBlocks(uploadAs(device(), values, [rows, columns], 'f16'));
     expect(blocks.shape).toEqual([rows, columns]);
     expect(blocks.byteLength).toBe(Math.ceil(rows / 16) * 16 * columns * 2);
-    expect(await rowsOf(blocks)).toEqual([...values]);
+    expect([...(await readBlocks(blocks))]).toEqual([...values]);
   });
 
   it.each(['f32', 'bf16'] as const)('are narrowed from %s, part by part', async (dtype) => {
@@ -48,7 +38,7 @@ describe('matrices in blocks', () => {
       const part = values.subarray(first, end);
       narrow(uploadAs(device(), part, [part.length], dtype), target, unfit, 0, first);
     }
-    expect(await rowsOf(target)).toEqual([...quantise(values, 'f16')]);
+    expect([...(await readBlocks(target))]).toEqual([...quantise(values, 'f16')]);
     expect([...(await device().readInt32(unfit))]).toEqual([0]);
   });
 
@@ -57,7 +47,7 @@ describe('matrices in blocks', () => {
     const x = uploadAs(device(), new Random(7).normal(rows * columns), [3, 7, columns]);
     const blocks = layerNorm(x, { eps: 1e-6, dtype: 'f16_blocks' });
     expect(blocks.shape).toEqual([rows, columns]);
-    expect(await rowsOf(blocks)).toEqual([...(await readValues(layerNorm(x, { eps: 1e-6, dtype: 'f16' })))]);
+    expect([...(await readBlocks(blocks))]).toEqual([...(await readValues(layerNorm(x, { eps: 1e-6, dtype: 'f16' })))]);
   });
 
   it.each([undefined, 'naive'] as const)('are what attention leaves where asked to, by %s', async (variant) => {
@@ -71,13 +61,15 @@ describe('matrices in blocks', () => {
     const options = { causal: true, ...(variant && { variant }) };
     const blocks = attention(...operands, { ...options, dtype: 'f16_blocks' });
     expect(blocks.shape).toEqual([tokens, count * dim]);
-    expect(await rowsOf(blocks)).toEqual([...(await readValues(attention(...operands, { ...options, dtype: 'f16' })))]);
+    expect([...(await readBlocks(blocks))]).toEqual([
+      ...(await readValues(attention(...operands, { ...options, dtype: 'f16' }))),
+    ]);
   });
 
   it('are viewed by whole blocks only', async () => {
     const values = quantise(new Random(9).normal(70 * 32), 'f16');
     const blocks = toBlocks(uploadAs(device(), values, [70, 32], 'f16'));
-    expect(await rowsOf(blocks.rows(32, 38))).toEqual([...values.subarray(32 * 32)]);
+    expect([...(await readBlocks(blocks.rows(32, 38)))]).toEqual([...values.subarray(32 * 32)]);
     expect(() => blocks.rows(8, 8)).toThrow(/inside of a block/);
     expect(() => blocks.reshape(35, 64)).toThrow(/cannot be viewed/);
   });

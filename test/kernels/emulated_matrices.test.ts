@@ -6,16 +6,14 @@ import { heads } from '../../src/kernels/heads.ts';
 import { linear, swiglu } from '../../src/kernels/matmul.ts';
 import { permute } from '../../src/kernels/permute.ts';
 import type { Device, Tile } from '../../src/tensor/device.ts';
-import { Tensor } from '../../src/tensor/tensor.ts';
 import { relativeL2 } from '../compare.ts';
 import { openWithEmulatedMatrices } from '../emulated_matrices.ts';
 import { Random } from '../random.ts';
 import { attentionReference } from '../reference/attention.ts';
-import { blockedOrder } from '../reference/blocks.ts';
 import { type ConvolutionSizes, conv2dReference } from '../reference/conv2d.ts';
 import { activations, linearReference } from '../reference/matmul.ts';
 import { rmsNorm } from '../reference/rms_norm.ts';
-import { quantise, readValues, uploadAs } from '../tensors.ts';
+import { quantise, readBlocks, readValues, uploadAs } from '../tensors.ts';
 
 let device: Device;
 beforeAll(async () => {
@@ -51,10 +49,7 @@ describe('attention on emulated matrices', () => {
         dtype,
       });
     expect(relativeL2(await readValues(attend('f32')), expected)).toBeLessThan(1e-3);
-    const blocks = attend('f16_blocks');
-    const values = await readValues(new Tensor(device, blocks.storage, [blocks.byteLength / 2], 'f16', blocks.offset));
-    const found = Float32Array.from(blockedOrder(segments * queries, count * dim), (at) => values[at]!);
-    expect(relativeL2(found, expected)).toBeLessThan(1e-3);
+    expect(relativeL2(await readBlocks(attend('f16_blocks')), expected)).toBeLessThan(1e-3);
   });
 });
 
@@ -82,10 +77,7 @@ describe('products on emulated matrices', () => {
     run.mockRestore();
     const options = { bias, gamma, residual, ...(activation && { activation }) };
     const expected = linearReference(x, w, [m, n, k], options);
-    const values = await readValues(
-      dtype === 'f16_blocks' ? new Tensor(device, out.storage, [out.byteLength / 2], 'f16', out.offset) : out,
-    );
-    const found = dtype === 'f16_blocks' ? Float32Array.from(blockedOrder(m, n), (at) => values[at]!) : values;
+    const found = dtype === 'f16_blocks' ? await readBlocks(out) : await readValues(out);
     expect(out.shape).toEqual([m, n]);
     expect(relativeL2(found, expected)).toBeLessThan(dtype === 'f32' ? 2e-6 : 1e-3);
   });

@@ -3,14 +3,12 @@ import { toBlocks } from '../../src/kernels/blocks.ts';
 import { type Activation, linear, MATMUL_VARIANTS, matmulSupports, swiglu } from '../../src/kernels/matmul.ts';
 import { tile } from '../../src/kernels/matmul_tiles.ts';
 import type { Feature } from '../../src/tensor/gpu.ts';
-import { Tensor } from '../../src/tensor/tensor.ts';
 import { relativeL2 } from '../compare.ts';
 import { useDevice } from '../device.ts';
 import { Random } from '../random.ts';
-import { blockedOrder } from '../reference/blocks.ts';
 import { activations, linearReference } from '../reference/matmul.ts';
 import { rmsNorm as rmsNormReference } from '../reference/rms_norm.ts';
-import { type FloatDtype, quantise, readValues, uploadAs } from '../tensors.ts';
+import { type FloatDtype, quantise, readBlocks, readValues, uploadAs } from '../tensors.ts';
 
 const device = useDevice();
 
@@ -301,10 +299,8 @@ it.each([
   const epilogue = { bias: uploadAs(device(), bias, [n]), residual: uploadAs(device(), residual, [m, n]) };
   expect(relativeL2(await readValues(linear(...operands, epilogue)), expected)).toBeLessThan(2e-6);
   expect(relativeL2(await readValues(linear(...operands, { ...epilogue, dtype: 'f16' })), expected)).toBeLessThan(1e-3);
-  const result = linear(...operands, { ...epilogue, dtype: 'f16_blocks' });
-  const values = await readValues(new Tensor(device(), result.storage, [result.byteLength / 2], 'f16', result.offset));
-  const found = Float32Array.from(blockedOrder(m, n), (at) => values[at]!);
-  expect(relativeL2(found, expected)).toBeLessThan(1e-3);
+  const blocked = linear(...operands, { ...epilogue, dtype: 'f16_blocks' });
+  expect(relativeL2(await readBlocks(blocked), expected)).toBeLessThan(1e-3);
 });
 
 it('saturates an f16 result instead of overflowing', async () => {

@@ -1,4 +1,6 @@
-// The end of a matrix product's main, where each subgroup's sums (sum_ROW_COLUMN) leave: included inside of it, so that they stay in registers.
+// The end of a matrix product's main, where each subgroup's sums leave through its strip of workgroup memory, 16 rows at a time (matrix_tile.wgsl), with the
+// epilogue and in the layout of matrix_epilogue.wgsl. Included inside of main, so that sums stay in registers: it reads sum_ROW_COLUMN and main's group, subgroup,
+// lane, row0, column0, subgroup_row and subgroup_column.
   let strip = subgroup * STRIP;
   let strip_column = lane % LANES * STORED;
   let subgroup_results = (column0 + subgroup_column) / select(1u, 2u, GATED);
@@ -17,7 +19,7 @@
     let residual_high_$i = residual_quad((to_$i + STORED) / 4u - 1u);
 #end
     if HAS_RESIDUAL {
-      // Never runs, as above: all of them travel at once.
+      // Never runs, params.never being 0: its use of the residuals makes all of them travel at once.
       for (var i = 0u; i < params.never; i++) {
 #repeat i PASSES
         out[i + $iu] = bitcast<vec4<u32>>(residual_low_$i + residual_high_$i);
