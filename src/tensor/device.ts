@@ -71,7 +71,7 @@ export class Device {
     const gpu = opened.device;
     this.pipelines = new PipelineCache(gpu, opened.features.has('immediates'), () => this.#throwFailure());
     this.stream = new Stream(gpu, this.pipelines);
-    this.memory = new Memory(gpu);
+    this.memory = new Memory(gpu, () => this.stream.flush());
     this.#readback = new ReadbackPool(gpu);
     gpu.addEventListener('uncapturederror', (event) => this.#fail((event as GPUUncapturedErrorEvent).error));
     void gpu.lost.then(({ reason, message }) => {

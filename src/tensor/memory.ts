@@ -6,8 +6,8 @@ export interface Storage {
   destroy(): void;
 }
 
-/** Pooled buffers that nobody holds, by size, the oldest last: taken first, it makes the same work find the same buffers, and its bind groups, again. */
-export type FreeStorages = Map<number, Storage[]>;
+/** Pooled buffers that nobody holds, smallest first and, of one size, oldest first: taken first, the oldest makes the same work find the same buffers, and its bind groups, again. */
+export type FreeStorages = Storage[];
 
 const USAGE = 0x4 | 0x8 | 0x80; // COPY_SRC | COPY_DST | STORAGE
 
@@ -38,16 +38,38 @@ class LateStorage implements Storage {
 }
 
 /**
- * A pooled buffer of up to so many times the size asked for is taken where none of that size is free: phases of a model differ in sizes, and each would keep
- * buffers of its own. Of 1, 1.25, 1.5, 2 and 4, twice left the lowest peaks of long prompts, and peaks within 1 % of the
- * lowest for many pictures.
+ * A free buffer of up to so many times the size asked for is taken before one is made: phases of a model differ in sizes, and each would keep buffers of its own.
+ * Of small ones more may be wasted.
  */
-const MOST_OVERSIZE = 2;
+function mostOversize(size: number): number {
+  return size > 2 ** 26 ? 2 : 4;
+}
 
-/** Rounds up so that nearby sizes share buffers: steps of 256 bytes when small, of an eighth of the power of two (at most 12.5 % more) when large. */
+/**
+ * What the pool may keep besides what is held at the most, before it destroys free buffers to make a new one: a seventh of that, or 256 MiB. Less, and work that
+ * is done again and again makes buffers anew every time, which takes 20 us a MiB.
+ */
+const SPARE_SHARE = 1 / 7;
+const LEAST_SPARE = 2 ** 28;
+/** Free buffers that are not worth destroying. */
+const SMALL = 2 ** 20;
+
+/** Rounds up so that nearby sizes share buffers: steps of 256 bytes when small, of a thirty-second of the power of two (at most 3.1 % more) when large. */
 export function sizeClass(bytes: number): number {
-  const step = Math.max(256, 2 ** Math.floor(Math.log2(Math.max(bytes, 1))) / 8);
+  const step = Math.max(256, 2 ** Math.floor(Math.log2(Math.max(bytes, 1))) / 32);
   return Math.max(256, Math.ceil(bytes / step) * step);
+}
+
+/** Where the first buffer of at least `byteLength` is, of equal ones the first not older than `id`. */
+function placeOf(free: FreeStorages, byteLength: number, id = 0): number {
+  let [low, high] = [0, free.length];
+  while (low < high) {
+    const middle = (low + high) >> 1;
+    const one = free[middle]!;
+    if (one.byteLength < byteLength || (one.byteLength === byteLength && one.id < id)) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }
 
 /**
@@ -65,16 +87,22 @@ export class Memory {
   #nextId = 0;
   #imagines = false;
   /** Where buffers are returned to, and where they are taken from: with `apart` the common pool comes second. */
-  #free: FreeStorages = new Map();
+  #free: FreeStorages = [];
   #pools: readonly FreeStorages[] = [this.#free];
 
-  constructor(readonly gpu: GPUDevice) {}
+  /** @param submit submits all commands recorded so far: pooled buffers may be destroyed then */
+  constructor(
+    readonly gpu: GPUDevice,
+    readonly submit: () => void,
+  ) {}
 
   /** A pooled buffer of at least `bytes`; its contents are whatever was there. */
   acquire(bytes: number): Storage {
     const size = sizeClass(bytes);
     if (this.#imagines) return imaginary(size);
-    return this.#hold(this.#reuse(size) ?? this.#make(size), bytes);
+    const found = this.#reuse(size);
+    if (found === undefined) this.#makeRoom(size, bytes);
+    return this.#hold(found ?? this.#make(size), bytes);
   }
 
   /** A buffer of its own (weights), a multiple of 16 bytes long, that is created when it is first used. */
@@ -85,12 +113,30 @@ export class Memory {
 
   #reuse(size: number): Storage | undefined {
     for (const pool of this.#pools) {
-      for (let at = size; at <= MOST_OVERSIZE * size; at = sizeClass(at + 1)) {
-        const found = pool.get(at)?.pop();
-        if (found !== undefined) return found;
-      }
+      const at = placeOf(pool, size);
+      if (at < pool.length && pool[at]!.byteLength <= mostOversize(size) * size) return pool.splice(at, 1)[0];
     }
     return undefined;
+  }
+
+  /**
+   * Destroys free buffers, where that keeps the pool within its bound once a buffer of `size` is made: none of them fits what is asked for, the largest smaller
+   * ones least of all. A recording in the making may still want them.
+   */
+  #makeRoom(size: number, bytes: number): void {
+    if (this.#pools.length > 1) return;
+    const held = Math.max(this.heldPeak, this.held + bytes);
+    const excess = this.allocated + size - held - Math.max(SPARE_SHARE * held, LEAST_SPARE);
+    if (excess <= 0 || this.#free.reduce((sum, { byteLength }) => sum + byteLength, 0) < excess) return;
+    this.submit();
+    const target = this.allocated - excess;
+    while (this.allocated > target) {
+      const above = placeOf(this.#free, size);
+      const at = above > 0 && this.#free[above - 1]!.byteLength >= SMALL ? above - 1 : above;
+      const [one] = this.#free.splice(at, 1);
+      if (one === undefined) return;
+      this.destroy(one);
+    }
   }
 
   #make(byteLength: number): LateStorage {
@@ -123,14 +169,7 @@ export class Memory {
   release(storage: Storage): void {
     if (storage.id === IMAGINARY) return;
     this.#letGo(storage);
-    const list = this.#free.get(storage.byteLength);
-    if (list === undefined) {
-      this.#free.set(storage.byteLength, [storage]);
-      return;
-    }
-    let at = list.length;
-    while (at > 0 && list[at - 1]!.id < storage.id) at -= 1;
-    list.splice(at, 0, storage);
+    this.#free.splice(placeOf(this.#free, storage.byteLength, storage.id), 0, storage);
   }
 
   /** While `body` runs nothing is allocated: storages have sizes, and no buffer behind them. */
@@ -146,7 +185,7 @@ export class Memory {
   /** Puts what `body` releases into a pool of its own, and serves it from there first; that pool is the caller's to keep and to `giveBack`. */
   apart(body: () => void): FreeStorages {
     const common = this.#free;
-    const own: FreeStorages = new Map();
+    const own: FreeStorages = [];
     this.#free = own;
     this.#pools = [own, common];
     try {
@@ -160,8 +199,7 @@ export class Memory {
 
   /** Returns the buffers of a pool of its own to the common one. */
   giveBack(own: FreeStorages): void {
-    for (const storage of [...own.values()].flat()) this.release(storage);
-    own.clear();
+    for (const storage of own.splice(0)) this.release(storage);
   }
 
   /** Destroys one buffer. Commands that use it must have been submitted. */
@@ -174,8 +212,7 @@ export class Memory {
 
   /** Destroys the pooled buffers that nobody holds, between phases whose sizes differ. */
   trim(): void {
-    for (const list of this.#free.values()) for (const storage of list) this.destroy(storage);
-    this.#free.clear();
+    for (const storage of this.#free.splice(0)) this.destroy(storage);
   }
 }
 

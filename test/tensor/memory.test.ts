@@ -1,4 +1,5 @@
 import { describe, expect, it, vi } from 'vitest';
+import { Memory } from '../../src/tensor/memory.ts';
 import { useDevice } from '../device.ts';
 
 const device = useDevice();
@@ -35,13 +36,50 @@ describe('Memory', () => {
     create.mockRestore();
   });
 
-  it('takes a buffer of up to twice the size where none of its own is free', () => {
+  it('takes a buffer of up to four times the size where none of its own is free, of twice if it is large', () => {
     const { memory } = device();
-    const [small, large, huge] = [memory.acquire(40_000), memory.acquire(70_000), memory.acquire(90_000)];
-    for (const storage of [huge, large, small]) memory.release(storage);
-    const taken = [1, 2, 3].map(() => memory.acquire(40_000).id);
-    expect(taken.slice(0, 2)).toEqual([small.id, large.id]);
-    expect(taken[2]).not.toBe(huge.id);
+    for (const [unit, factor] of [
+      [10_000, 4],
+      [2 ** 26 + 1, 2],
+    ] as const) {
+      memory.trim();
+      const [small, large, huge] = [1, 0.9 * factor, 1.2 * factor].map((times) => memory.acquire(times * unit));
+      for (const storage of [huge!, large!, small!]) memory.release(storage);
+      const taken = [1, 2, 3].map(() => memory.acquire(unit));
+      expect(taken.slice(0, 2).map(({ id }) => id)).toEqual([small!.id, large!.id]);
+      expect(taken[2]!.id).not.toBe(huge!.id);
+      for (const storage of taken) memory.release(storage);
+    }
+    memory.trim();
+  });
+
+  it('destroys free buffers for a new one where it would exceed its bound, those that are just too small first', () => {
+    const submit = vi.fn();
+    const memory = new Memory({ createBuffer: () => ({ destroy: () => undefined }) } as unknown as GPUDevice, submit);
+    const unit = 2 ** 26;
+    const weights = memory.create(28 * unit); // four units may be kept besides
+    const [small, middle, large, tiny] = [unit, 1.5 * unit, 20 * unit, 1000].map((bytes) => memory.acquire(bytes));
+    for (const storage of [small!, middle!, large!, tiny!]) memory.release(storage);
+    expect(memory.heldPeak).toBe(50.5 * unit + 1000);
+    memory.resetPeaks();
+    // 28 are held, 22.5 free; 3 more may bring the sum to 31 * 8 / 7 = 35.4.
+    const asked = memory.acquire(3 * unit);
+    expect(submit).toHaveBeenCalledOnce();
+    expect(memory.allocated - asked.byteLength - weights.byteLength).toBe(tiny!.byteLength);
+    expect(memory.acquire(1000).id).toBe(tiny!.id);
+    expect(memory.acquire(unit).id).not.toBe(small!.id);
+  });
+
+  it('keeps free buffers while they are within the bound', () => {
+    const submit = vi.fn();
+    const memory = new Memory({ createBuffer: () => ({ destroy: () => undefined }) } as unknown as GPUDevice, submit);
+    const unit = 2 ** 26;
+    memory.create(28 * unit);
+    const free = [unit, 1.1 * unit].map((bytes) => memory.acquire(bytes));
+    for (const storage of free) memory.release(storage);
+    memory.acquire(2.5 * unit);
+    expect(submit).not.toHaveBeenCalled();
+    expect(free.map(({ byteLength }) => memory.acquire(byteLength).id)).toEqual(free.map(({ id }) => id));
   });
 
   it('keeps apart what a body releases, taken from the common pool where it can be', () => {
@@ -58,7 +96,7 @@ describe('Memory', () => {
       kept.push(storages[1]!.id);
       expect(memory.acquire(300_000).id).toBe(common.id);
     });
-    expect([...own.values()].flat().map(({ id }) => id)).toEqual(kept);
+    expect(own.map(({ id }) => id)).toEqual(kept);
     const other = memory.acquire(300_000);
     expect(kept).not.toContain(other.id);
     memory.giveBack(own);
@@ -66,11 +104,11 @@ describe('Memory', () => {
     expect(memory.allocated).toBe(before + 2 * other.byteLength);
   });
 
-  it('wastes at most an eighth of a large buffer', () => {
+  it('wastes at most a thirty-second of a large buffer', () => {
     for (const bytes of [1, 255, 256, 257, 4096, 5000, 123_457, 1_048_577, 3_000_001]) {
       const { byteLength } = device().memory.acquire(bytes);
       expect(byteLength).toBeGreaterThanOrEqual(bytes);
-      expect(byteLength).toBeLessThanOrEqual(Math.max(bytes + 256, bytes * 1.125));
+      expect(byteLength).toBeLessThanOrEqual(Math.max(bytes + 256, bytes * (33 / 32)));
       expect(byteLength % 256).toBe(0);
     }
   });
