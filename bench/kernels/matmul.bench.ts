@@ -1,7 +1,8 @@
 import { type KernelBench, kernelBench, randomTensor, SkippedBench } from '../../src/bench/kernel_bench.ts';
 import { floatValues } from '../../src/bench/values.ts';
 import { toBlocks } from '../../src/kernels/blocks.ts';
-import { linear, type MatmulVariant, matmulSupports, swiglu } from '../../src/kernels/matmul.ts';
+import { linear, type MatmulVariant, matmulSupports } from '../../src/kernels/matmul.ts';
+import { swiglu } from '../../src/kernels/swiglu.ts';
 import { siluMul } from '../../test/reference/elementwise.ts';
 import { linearReference } from '../../test/reference/matmul.ts';
 import { rmsNorm } from '../../test/reference/rms_norm.ts';
@@ -37,16 +38,18 @@ function reduced([m, n, k]: Sizes): Sizes {
   return n >= 4096 ? [70, 10400, 136] : [70, 200, Math.min(k, 2560)];
 }
 
+/** A weight as checkpoints hold it, in rows; on the fifth rung the time to bring both operands into blocks is part of it. */
 function matmulBench(variant: MatmulVariant, sizes: Sizes): KernelBench {
   return kernelBench<Sizes>({
     name: 'matmul',
     variant,
     sizes,
-    reduced: reduced(sizes),
+    reduced: variant === 'blocked_matrix' ? [70, 10400, 160] : reduced(sizes),
     describe,
     setup: (device, [m, n, k]) => {
-      const dtype = variant === 'subgroup_matrix' ? 'f16' : 'f32';
-      if (!matmulSupports(device, variant, { m, n, k, dtype })) {
+      const isBlocked = variant === 'blocked_matrix';
+      const dtype = isBlocked || variant === 'subgroup_matrix' ? 'f16' : 'f32';
+      if (!matmulSupports(device, variant, { m, n, k, dtype: isBlocked ? 'f16_blocks' : dtype })) {
         throw new SkippedBench('this variant needs features that the device lacks');
       }
       const x = randomTensor(device, [m, k], dtype);
@@ -126,6 +129,7 @@ export const benches: readonly KernelBench[] = [
   ...(['register', 'subgroup_matrix'] as const).flatMap((variant) =>
     PREFILL.map((sizes) => matmulBench(variant, sizes)),
   ),
+  ...PREFILL.filter(([m]) => m >= 2048).map((sizes) => matmulBench('blocked_matrix', sizes)),
   ...(['subgroup_matrix', 'blocked_matrix'] as const).flatMap((variant) =>
     VGGT.map((sizes) => halfBench(variant, sizes)),
   ),

@@ -5,8 +5,7 @@ import { KernelError } from '../tensor/errors.ts';
 import { rowRanges } from '../tensor/row_ranges.ts';
 import type { Constants } from '../tensor/shader.ts';
 import type { Tensor } from '../tensor/tensor.ts';
-import { fitsBlocks, type OperandDtype, toBlocks } from './blocks.ts';
-import { siluMul } from './elementwise.ts';
+import { fitsBlocks, isBrought, type OperandDtype, operandFor, toBlocks } from './blocks.ts';
 import { tile } from './matmul_tiles.ts';
 import { rmsNorm } from './rms_norm.ts';
 
@@ -127,9 +126,9 @@ function chooseVariant(device: Device, product: ProductOf): MatmulVariant {
 
 /**
  * A linear layer: `out[..., n] = residual + gamma * activation(scale * sum_k x[..., k] * weight[n, k] + bias)`.
- * @param x [..., K] f32 or f16; [M, K] f16_blocks if the weight is, too
- * @param weight [N, K] (or any shape whose first dimension is N) f32, f16 or bf16; larger than the device's binding limit is fine. In f16_blocks it wants x alike
- * (`operandFor`), which is brought into blocks first if it is f16.
+ * @param x [..., K] f32 or f16, or [M, K] f16_blocks
+ * @param weight [N, K] (or any shape whose first dimension is N) f32, f16 or bf16, larger than the device's binding limit is fine; or f16_blocks. Where one of both
+ * is in blocks, or they are large enough (`isBrought`), the other one, or both, are brought into blocks first; but not an x of f32.
  * @returns [..., N]
  */
 export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): Tensor {
@@ -137,8 +136,10 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
   const { norm } = options;
   if (norm !== undefined && ((options.variant ?? 'matvec') !== 'matvec' || !fitsMatvec(x, weight))) {
     const { norm: _, ...rest } = options;
-    return device.tidy(() => linear(rmsNorm(x, norm.weight, norm), weight, rest));
+    return device.tidy(() => linear(normalised(x, norm, weight, options.variant), weight, rest));
   }
+  if (weight.dtype !== 'f16_blocks' && brings(x, weight, options.variant))
+    return device.tidy(() => linear(x, toBlocks(weight.reshape(weight.dim(0), x.dim(-1))), options));
   if (weight.dtype === 'f16_blocks' && x.dtype === 'f16') {
     return device.tidy(() => {
       const out = linear(toBlocks(x), weight, options);
@@ -264,6 +265,18 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
   return out;
 }
 
+/** The norm of x, in the dtype in which a product with this weight reads it best. */
+function normalised(x: Tensor, norm: InputNorm, weight: Tensor, variant?: MatmulVariant): Tensor {
+  const dtype = variant === undefined ? operandFor(weight, norm.dtype, x.size / x.dim(-1)) : norm.dtype;
+  return rmsNorm(x, norm.weight, { ...norm, dtype });
+}
+
+/** Whether a weight in rows is brought into blocks for this x. */
+function brings(x: Tensor, weight: Tensor, variant: MatmulVariant | undefined): boolean {
+  if (variant !== undefined) return variant === 'blocked_matrix';
+  return x.dtype === 'f16_blocks' || (x.dtype === 'f16' && isBrought(weight, x.size / x.dim(-1)));
+}
+
 /** @throws KernelError unless `groups` and `conv` fit a product of one row */
 function checkOneRow(
   variant: MatmulVariant,
@@ -301,71 +314,7 @@ export function fitsMatvec(x: Tensor, weight: Tensor): boolean {
   return matmulSupports(x.device, 'matvec', { m: x.size / k, n: weight.dim(0), k, dtype: x.dtype });
 }
 
-/**
- * The first half of a SwiGLU: `scale * silu(gate x) * (up x)`, after an RMSNorm of x.
- * @param x [T, K] f32
- * @param gateUp [2F, K]: gate rows, then up rows
- * @param dtype of the result where it is stored between products; a few rows come as f32
- * @returns [T, F]
- */
-export function swiglu(
-  x: Tensor,
-  gateUp: Tensor,
-  { norm, dtype, scale }: { norm: InputNorm; dtype: 'f32' | 'f16'; scale: number },
-): Tensor {
-  const { device } = x;
-  const [n, k] = gateUp.shape as [number, number];
-  const m = x.size / k;
-  const variant = swigluVariant(x, gateUp, norm, dtype);
-  if (variant === undefined) return device.tidy(() => siluMul(linear(x, gateUp, { norm }), dtype, scale));
-  const isMatvec = variant === 'matvec';
-  return device.tidy(() => {
-    const input = isMatvec ? x : rmsNorm(x, norm.weight, norm);
-    const out = device.tensor([m, n / 2], isMatvec ? 'f32' : dtype);
-    const tiling = tile(device, variant, [m, n, k], { whole: true });
-    device.run({
-      kernel: isMatvec ? matvecKernel(device) : 'matmul/subgroup_matrix',
-      label: `matmul/${variant} swiglu ${n}x${k}`,
-      constants: {
-        ...tiling.constants,
-        W_DTYPE: DTYPE_CODE[gateUp.dtype as 'bf16'],
-        GATED: true,
-        ...(isMatvec ? { X_DTYPE: DTYPE_CODE[x.dtype as 'f32'], NORM: true } : { OUT_F16: dtype === 'f16' }),
-      },
-      bindings: [input, gateUp, x, x, x, out, ...(isMatvec ? [norm.weight] : [])],
-      params: {
-        M: m,
-        N: n,
-        K: k,
-        column0: 0,
-        columns: n / 2,
-        scale,
-        eps: norm.eps,
-        weight_offset: norm.weightOffset,
-        never: 0,
-        split: tiling.split ?? 0,
-      },
-      workgroups: tiling.workgroups,
-      work: () => ({ flops: 2 * m * n * k }),
-    });
-    return out;
-  });
-}
-
-/** The variant that multiplies gate and up as part of the product, if one can. */
-function swigluVariant(
-  x: Tensor,
-  gateUp: Tensor,
-  norm: InputNorm,
-  result: 'f32' | 'f16',
-): 'matvec' | 'subgroup_matrix' | undefined {
-  if (rowRanges(gateUp).length > 1) return undefined;
-  if (fitsMatvec(x, gateUp)) return 'matvec';
-  const [rows, k] = gateUp.shape as [number, number];
-  const product = { m: x.size / k, n: rows / 2, k, dtype: norm.dtype, result };
-  return matmulSupports(x.device, 'subgroup_matrix', product) ? 'subgroup_matrix' : undefined;
-}
-
-function matvecKernel(device: Device): string {
+/** The kernel of `matvec`. */
+export function matvecKernel(device: Device): string {
   return device.has('subgroups') ? 'matmul/matvec_subgroups' : 'matmul/matvec';
 }

@@ -5,6 +5,9 @@ import { narrow } from '../../src/kernels/elementwise.ts';
 import { heads } from '../../src/kernels/heads.ts';
 import { layerNorm } from '../../src/kernels/layer_norm.ts';
 import { linear } from '../../src/kernels/matmul.ts';
+import { rmsNorm } from '../../src/kernels/rms_norm.ts';
+import { swiglu } from '../../src/kernels/swiglu.ts';
+import { DryDevice } from '../../src/tensor/dry_device.ts';
 import { useDevice } from '../device.ts';
 import { Random } from '../random.ts';
 import { quantise, readBlocks, readValues, uploadAs } from '../tensors.ts';
@@ -13,16 +16,19 @@ const device = useDevice();
 
 describe('matrices in blocks', () => {
   it.each([
-    [1, 8],
-    [16, 32],
-    [45, 40],
-    [130, 96],
-  ])('hold the values of one in rows: %d x %d', async (rows, columns) => {
-    const values = quantise(new Random(rows).normal(rows * columns), 'f16');
-    const blocks = toBlocks(uploadAs(device(), values, [rows, columns], 'f16'));
+    [1, 8, 'f16'],
+    [16, 32, 'bf16'],
+    [45, 40, 'f16'],
+    [45, 40, 'f32'],
+    [130, 96, 'bf16'],
+  ] as const)('hold the values of one in rows: %d x %d of %s', async (rows, columns, dtype) => {
+    const values = quantise(new Random(rows).normal(rows * columns), dtype);
+    if (dtype !== 'f16') values[3] = -1e5; // saturates
+    const blocks = toBlocks(uploadAs(device(), values, [rows, columns], dtype));
     expect(blocks.shape).toEqual([rows, columns]);
     expect(blocks.byteLength).toBe(Math.ceil(rows / 16) * 16 * columns * 2);
-    expect([...(await readBlocks(blocks))]).toEqual([...values]);
+    const expected = quantise(values, 'f16').map((value) => Math.max(value, -65504));
+    expect([...(await readBlocks(blocks))]).toEqual([...expected]);
   });
 
   it.each(['f32', 'bf16'] as const)('are narrowed from %s, part by part', async (dtype) => {
@@ -42,12 +48,18 @@ describe('matrices in blocks', () => {
     expect([...(await device().readInt32(unfit))]).toEqual([0]);
   });
 
-  it('are what a norm leaves where asked to', async () => {
+  it('are what norms leave where asked to', async () => {
     const [rows, columns] = [21, 72];
     const x = uploadAs(device(), new Random(7).normal(rows * columns), [3, 7, columns]);
-    const blocks = layerNorm(x, { eps: 1e-6, dtype: 'f16_blocks' });
-    expect(blocks.shape).toEqual([rows, columns]);
-    expect([...(await readBlocks(blocks))]).toEqual([...(await readValues(layerNorm(x, { eps: 1e-6, dtype: 'f16' })))]);
+    const weight = uploadAs(device(), new Random(8).normal(columns), [columns]);
+    for (const norm of [
+      (dtype: 'f16' | 'f16_blocks') => layerNorm(x, { eps: 1e-6, dtype }),
+      (dtype: 'f16' | 'f16_blocks') => rmsNorm(x, weight, { eps: 1e-6, weightOffset: 1, dtype }),
+    ]) {
+      const blocks = norm('f16_blocks');
+      expect(blocks.shape).toEqual([rows, columns]);
+      expect([...(await readBlocks(blocks))]).toEqual([...(await readValues(norm('f16')))]);
+    }
   });
 
   it.each([undefined, 'naive'] as const)('are what attention leaves where asked to, by %s', async (variant) => {
@@ -82,10 +94,48 @@ describe('matrices in blocks', () => {
       'f16',
       'f32',
     ]);
-    expect(() => linear(blocks, plain)).toThrow('linear: x is f16_blocks and the weight f16');
     expect(() => linear(device().tensor([16, 32]), blocks)).toThrow('linear: x is f32 and the weight f16_blocks');
     expect(() => toBlocks(device().tensor([4, 12], 'f16'))).toThrow(/a multiple of 8/);
-    expect(() => toBlocks(device().tensor([4, 16]))).toThrow(/expected f16/);
-    expect(() => layerNorm(device().tensor([4, 12]), { eps: 1, dtype: 'f16_blocks' })).toThrow(/a multiple of 8/);
+    expect(() => toBlocks(device().tensor([4, 16], 'i32'))).toThrow(/expected f16/);
+    for (const norm of [
+      () => layerNorm(device().tensor([4, 12]), { eps: 1, dtype: 'f16_blocks' }),
+      () => rmsNorm(device().tensor([4, 12]), device().tensor([12]), { eps: 1, weightOffset: 0, dtype: 'f16_blocks' }),
+    ])
+      expect(norm).toThrow(/a multiple of 8/);
+  });
+
+  it('are what long prompts are multiplied in, by cards that multiply matrices', () => {
+    const { opened } = device();
+    const configuration = { componentType: 'f16', resultComponentType: 'f32', M: 16, N: 16, K: 16 } as const;
+    const dry = new DryDevice({
+      ...opened,
+      features: new Set([...opened.features, 'subgroups', 'subgroup-matrix']),
+      subgroupMinSize: 32,
+      subgroupMaxSize: 32,
+      subgroupMatrixConfigs: [configuration],
+    });
+    const kernelsOf = (body: () => unknown) => {
+      dry.take();
+      dry.tidy(() => void body());
+      return dry.take().kernels;
+    };
+    const weight = dry.tensor([18432, 2560], 'bf16');
+    const rows = (count: number) => dry.tensor([count, 2560], 'f16');
+    expect(kernelsOf(() => linear(rows(1024), weight))).toEqual(['matmul/subgroup_matrix']);
+    expect(kernelsOf(() => linear(rows(2048), weight))).toEqual(['blocks/to_blocks', 'matmul/blocked_matrix']);
+    expect(kernelsOf(() => linear(rows(2048), weight, { variant: 'subgroup_matrix' }))).toEqual([
+      'matmul/subgroup_matrix',
+    ]);
+    expect(kernelsOf(() => linear(dry.tensor([2048, 2560]), weight))).toEqual(['matmul/register']);
+    const narrow = dry.tensor([2560, 9216], 'bf16');
+    expect([2048, 4096].map((count) => operandFor(narrow, 'f16', count))).toEqual(['f16', 'f16_blocks']);
+    expect([operandFor(narrow, 'f16'), operandFor(narrow, 'f32', 4096)]).toEqual(['f16', 'f32']);
+
+    const h = dry.tensor([8192, 2560]);
+    const norm = { weight: dry.tensor([2560]), eps: 1e-6, weightOffset: 1, dtype: 'f16' } as const;
+    const mlp = ['rms_norm/rms_norm', 'blocks/to_blocks', 'matmul/blocked_matrix'];
+    expect(kernelsOf(() => linear(h, weight, { norm }))).toEqual(mlp);
+    const dtype = operandFor(narrow, 'f16', 8192);
+    expect(kernelsOf(() => linear(swiglu(h, weight, { norm, dtype, scale: 1 }), narrow))).toEqual(mlp);
   });
 });

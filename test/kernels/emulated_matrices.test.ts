@@ -3,8 +3,9 @@ import { attention } from '../../src/kernels/attention.ts';
 import { toBlocks } from '../../src/kernels/blocks.ts';
 import { conv2d, tapsFirst } from '../../src/kernels/conv2d.ts';
 import { heads } from '../../src/kernels/heads.ts';
-import { linear, swiglu } from '../../src/kernels/matmul.ts';
+import { linear } from '../../src/kernels/matmul.ts';
 import { permute } from '../../src/kernels/permute.ts';
+import { swiglu } from '../../src/kernels/swiglu.ts';
 import type { Device, Tile } from '../../src/tensor/device.ts';
 import { relativeL2 } from '../compare.ts';
 import { openWithEmulatedMatrices } from '../emulated_matrices.ts';
@@ -82,6 +83,23 @@ describe('products on emulated matrices', () => {
     expect(relativeL2(found, expected)).toBeLessThan(dtype === 'f32' ? 2e-6 : 1e-3);
   });
 
+  it('of a weight in rows that is brought into blocks first, x with it or not', async () => {
+    const [m, n, k] = [18, 24, 64];
+    const random = new Random(4);
+    const [x, w] = [quantise(random.normal(m * k), 'f16'), quantise(random.normal(n * k), 'bf16')];
+    const weight = uploadAs(device, w, [n, 2, k / 2], 'bf16');
+    const rows = uploadAs(device, x, [2, m / 2, k], 'f16');
+    const expected = linearReference(x, w, [m, n, k]);
+    for (const [operand, options, shape] of [
+      [toBlocks(rows), {}, [m, n]],
+      [rows, { variant: 'blocked_matrix' }, [2, m / 2, n]],
+    ] as const) {
+      const out = linear(operand, weight, options);
+      expect(out.shape).toEqual(shape);
+      expect(relativeL2(await readValues(out), expected)).toBeLessThan(2e-6);
+    }
+  });
+
   it('of an x that is brought into blocks first', async () => {
     const random = new Random(3);
     const [x, w] = [quantise(random.normal(2 * 9 * 64), 'f16'), quantise(random.normal(24 * 64), 'f16')];
@@ -104,8 +122,13 @@ describe('products on emulated matrices', () => {
     expect(relativeL2(await readValues(out), linearReference(x, w, [m, n, k], { bias, residual }))).toBeLessThan(2e-6);
   });
 
-  it.each([[20, 80, 40]])('SwiGLU as part of it: %d x %d x %d', async (m, n, k) => {
+  it.each([
+    [20, 80, 40, 'f16', undefined],
+    [20, 80, 40, 'f16_blocks', undefined],
+    [37, 144, 64, 'f16_blocks', 'blocked_matrix'],
+  ] as const)('SwiGLU as part of it: %d x %d x %d to %s, %s', async (m, n, k, dtype, variant) => {
     device.tuning.set('matmul/subgroup_matrix small', { ROWS: 1, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 2, STEP: 32 });
+    device.tuning.set('matmul/blocked_matrix small', { ROWS: 1, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 1, STEP: 32 });
     const random = new Random(n);
     const [x, w] = [random.normal(m * k, 30), quantise(random.normal(n * k), 'bf16')];
     const weight = random.normal(k);
@@ -118,11 +141,12 @@ describe('products on emulated matrices', () => {
     const norm = { weight: uploadAs(device, weight, [k], 'f32'), eps: 1e-6, weightOffset: 0, dtype: 'f16' } as const;
     const operands = [uploadAs(device, x, [m, k], 'f32'), uploadAs(device, w, [n, k], 'bf16')] as const;
     const run = vi.spyOn(device, 'run');
-    const out = swiglu(...operands, { norm, dtype: 'f16', scale: 1 / 16 });
-    expect(run.mock.calls.map(([{ kernel }]) => kernel)).toContain('matmul/subgroup_matrix');
+    const out = swiglu(...operands, { norm, dtype, scale: 1 / 16, ...(variant && { variant }) });
+    expect(run.mock.calls.map(([{ kernel }]) => kernel)).toContain(`matmul/${variant ?? 'subgroup_matrix'}`);
     run.mockRestore();
-    expect(out.dtype).toBe('f16');
-    expect(relativeL2(await readValues(out), expected)).toBeLessThan(1e-3);
+    expect(out.dtype).toBe(dtype);
+    const found = dtype === 'f16_blocks' ? await readBlocks(out) : await readValues(out);
+    expect(relativeL2(found, expected)).toBeLessThan(1e-3);
   });
 });
 

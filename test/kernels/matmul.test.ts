@@ -1,7 +1,8 @@
 import { describe, expect, it, vi } from 'vitest';
 import { toBlocks } from '../../src/kernels/blocks.ts';
-import { type Activation, linear, MATMUL_VARIANTS, matmulSupports, swiglu } from '../../src/kernels/matmul.ts';
+import { type Activation, linear, MATMUL_VARIANTS, matmulSupports } from '../../src/kernels/matmul.ts';
 import { tile } from '../../src/kernels/matmul_tiles.ts';
+import { swiglu } from '../../src/kernels/swiglu.ts';
 import type { Feature } from '../../src/tensor/gpu.ts';
 import { relativeL2 } from '../compare.ts';
 import { useDevice } from '../device.ts';
@@ -163,6 +164,7 @@ describe('SwiGLU of a prompt', () => {
     [70, 144, 264, 'f16'],
     [260, 2576, 72, 'f16'],
     [150, 2568, 40, 'f32'],
+    [300, 5136, 96, 'f16'],
   ] as const)('%d x %d x %d to %s', async (m, n, k, dtype) => {
     const random = new Random(m + n);
     const [x, w, weight] = [random.normal(m * k, 30), quantise(random.normal(n * k), 'bf16'), random.normal(k)];
@@ -178,6 +180,9 @@ describe('SwiGLU of a prompt', () => {
     expect(gated.shape).toEqual([m, n / 2]);
     // Where the norm lies between two f16 values, the kernel may take the other one.
     expect(relativeL2(await readValues(gated), expected)).toBeLessThan(dtype === 'f16' ? 1e-3 : 1e-4);
+    if (!device().multipliesMatrices || k % 32 !== 0) return;
+    const blocked = swiglu(...operands, { norm, dtype: 'f16_blocks', scale: 1 / 16, variant: 'blocked_matrix' });
+    expect(relativeL2(await readBlocks(blocked), expected)).toBeLessThan(1e-3);
   });
 });
 

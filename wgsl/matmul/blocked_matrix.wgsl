@@ -4,7 +4,7 @@
 // x: [M, K], w: [N, K], f16 in blocks (common/blocks.wgsl), K a multiple of 32. Epilogue: epilogue.wgsl; results: matrix_epilogue.wgsl.
 // One workgroup: a tile of matrix_tile.wgsl. While one half of a step is multiplied from registers, the other one comes from workgroup memory into registers, and
 // the half after the next, which set out a whole step before, takes the place of the first. A barrier a half is enough for that.
-// Where results have few tiles, workgroups share the K of a tile, as in subgroup_matrix.wgsl.
+// Where results have few tiles, workgroups share the K of a tile, and with GATED the product is the first half of a SwiGLU, both as in subgroup_matrix.wgsl.
 enable chromium_experimental_subgroup_matrix;
 enable f16;
 enable subgroups;
@@ -61,7 +61,7 @@ fn main(
 #end
 #repeat i W_HALF
   let w_row_$i = first_row + $iu * LOAD_ROWS_HALF;
-  let w_from_$i = block_row(column_inside(column0 + w_row_$i, params.N), lane / 16u, params.K);
+  let w_from_$i = block_row(row_behind(column0 + w_row_$i, params.N), lane / 16u, params.K);
   let w_place_$i = W_START + w_row_$i * STRIDE + lane / 16u;
 #end
   // Pieces are counted from the beginning of a strip; those beyond the last half step repeat it.

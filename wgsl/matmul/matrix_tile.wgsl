@@ -51,6 +51,15 @@ fn column_inside(column: u32, count: u32) -> u32 {
   return select(count - STORED + column % STORED, column, column < count);
 }
 
+// Row of w, of `count` rows, behind a column of the tiles: with GATED, HALF_STRIP gate rows and their up rows in turn.
+fn row_behind(column: u32, count: u32) -> u32 {
+  if GATED {
+    let f = column / STRIP_WIDTH * HALF_STRIP + column % HALF_STRIP;
+    return column_inside(f, count / 2u) + (column / HALF_STRIP % 2u) * (count / 2u);
+  }
+  return column_inside(column, count);
+}
+
 // Eight neighbouring results as f16, saturating.
 fn narrow_eight(low: vec4<f32>, high: vec4<f32>) -> vec4<u32> {
   return vec4<u32>(

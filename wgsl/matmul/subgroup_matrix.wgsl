@@ -34,15 +34,6 @@ fn load_w(quad: u32) -> Weights {
   return Weights(w[quad], vec4<u32>());
 }
 
-// Row of w behind a column of the tiles: with GATED, HALF_STRIP gate rows and their up rows in turn.
-fn row_of(column: u32) -> u32 {
-  if GATED {
-    let f = column / STRIP_WIDTH * HALF_STRIP + column % HALF_STRIP;
-    return column_inside(f, params.N / 2u) + (column / HALF_STRIP % 2u) * (params.N / 2u);
-  }
-  return column_inside(column, params.N);
-}
-
 // Weights that are f16 already are stored as they arrive. A copy first, which the compiler cannot know to be one (params.never is 0), brings 2 to 5 % on the card
 // measured, probably by freeing the registers for the next ones sooner. Where weights are converted, that costs more than it brings.
 fn copied(words: vec4<u32>) -> vec4<u32> {
@@ -108,7 +99,7 @@ fn main(
 #end
 #repeat i W_LOADS
   let w_row_$i = first_row + $iu * LOAD_ROWS;
-  let w_base_$i = row_of(column0 + w_row_$i) * row_quads;
+  let w_base_$i = row_behind(column0 + w_row_$i, params.N) * row_quads;
   let w_place_$i = W_START + w_row_$i * STRIDE + quad;
   var w_next_$i = load_w(w_base_$i + first_quad);
 #end

@@ -2,14 +2,16 @@
 //
 // x       [rows, dim]  f32, dim a multiple of 4
 // weight  [dim]        f32
-// y       [rows, dim]  f32 or f16 (OUT_F16), saturating in f16
+// y       [rows, dim]  f32 or f16 (OUT_F16), saturating in f16; in blocks (common/blocks.wgsl) where OUT_BLOCKS
 // Everything is computed in f32. A workgroup normalises 256 / LANES rows, one per group of lanes; a lane reads its PIECES quads of a row once and keeps them.
 // Source: Zhang and Sennrich, Root Mean Square Layer Normalization, 2019.
 #include "common/dtype.wgsl"
+#include "common/blocks.wgsl"
 #include "common/grid.wgsl"
 #include "common/lane_sum.wgsl"
 
 const OUT_F16: bool = false;
+const OUT_BLOCKS: bool = false;
 const PIECES: u32 = 1u;
 
 struct Params {
@@ -46,7 +48,7 @@ fn main(
 #repeat p PIECES
   if counts_$p {
     let value = x_$p * scale * (params.weight_offset + weight[quad_$p]);
-    let at = start + quad_$p;
+    let at = select(start + quad_$p, block_word(row, 4u * quad_$p, params.dim) / 2u, OUT_BLOCKS);
     if OUT_F16 {
       y[at] = vec2<u32>(narrow_pair(value.x, value.y), narrow_pair(value.z, value.w));
     } else {

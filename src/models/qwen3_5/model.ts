@@ -35,8 +35,8 @@ export interface LanguageModel {
   rehearse(): void;
 }
 
-/** Prompts whose lengths lead to different kernels: the sizes of products change tiles, short prompts other variants. */
-const REHEARSED_PROMPTS = [40, 300, 2048];
+/** Prompts whose lengths lead to different kernels: the sizes of products change tiles, short and long prompts other variants. */
+const REHEARSED_PROMPTS = [40, 300, 2048, 8192];
 /** And where no matrices are multiplied, the lowest tiles of products in registers. */
 const REHEARSED_LOW_PROMPTS = [16, 32];
 /** Patches of a rehearsed picture: 512 x 384 pixels. */

@@ -1,8 +1,10 @@
+import { operandFor } from '../../kernels/blocks.ts';
 import { add } from '../../kernels/elementwise.ts';
 import { embedding } from '../../kernels/embedding.ts';
 import type { Rope } from '../../kernels/head_norm_rope.ts';
-import { type InputNorm, linear, swiglu } from '../../kernels/matmul.ts';
+import { type InputNorm, linear } from '../../kernels/matmul.ts';
 import { rmsNorm } from '../../kernels/rms_norm.ts';
+import { swiglu } from '../../kernels/swiglu.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Observe, Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
@@ -31,7 +33,8 @@ export class MLP {
 
   /** h + down_proj(silu(gate_proj x) * up_proj x), x being the norm of h. */
   forward(h: Tensor, norm: InputNorm): Tensor {
-    const inner = swiglu(h, this.gate_up_proj, { norm, dtype: this.precision.operand, scale: INNER_SCALE });
+    const dtype = operandFor(this.down_proj, this.precision.operand, h.dim(0));
+    const inner = swiglu(h, this.gate_up_proj, { norm, dtype, scale: INNER_SCALE });
     return linear(inner, this.down_proj, { residual: h, scale: 1 / INNER_SCALE });
   }
 }
