@@ -67,14 +67,13 @@ export type Activation = keyof typeof ACTIVATIONS;
 export const MATMUL_VARIANTS = ['naive', 'tiled', 'register', 'subgroup_matrix', 'blocked_matrix', 'matvec'] as const;
 export type MatmulVariant = (typeof MATMUL_VARIANTS)[number];
 
+/** Bits of the parameter `parts` (wgsl/matmul/epilogue.wgsl). */
+const PARTS = { bias: 1, gamma: 2, residual: 4 } as const;
+const NO_ACTIVATION = { ACTIVATION: ACTIVATIONS.none, OUT_F16: false };
+/** An f32 result that may have any parts, by a kernel that takes long to compile: it finds out at run time. */
+const ANY_PARTS = { HAS_BIAS: true, HAS_GAMMA: true, HAS_RESIDUAL: true, AT_RUN: true };
 /** Sums as they are, for another kernel to finish. */
-const NO_EPILOGUE = {
-  HAS_BIAS: false,
-  HAS_GAMMA: false,
-  HAS_RESIDUAL: false,
-  ACTIVATION: ACTIVATIONS.none,
-  OUT_F16: false,
-};
+const NO_PARTS = { HAS_BIAS: false, HAS_GAMMA: false, HAS_RESIDUAL: false };
 
 /** Most rows of x that `matvec` takes in one dispatch. */
 const MATVEC_ROWS = 4;
@@ -186,9 +185,9 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
     ...(weight.dtype === 'f16_blocks' ? {} : { W_DTYPE: DTYPE_CODE[weight.dtype] }),
   };
   const epilogue = {
-    HAS_BIAS: bias !== undefined,
-    HAS_GAMMA: gamma !== undefined,
-    HAS_RESIDUAL: residual !== undefined,
+    ...(onMatrices(variant) && dtype === 'f32'
+      ? ANY_PARTS
+      : { HAS_BIAS: bias !== undefined, HAS_GAMMA: gamma !== undefined, HAS_RESIDUAL: residual !== undefined }),
     ACTIVATION: ACTIVATIONS[options.activation ?? 'none'],
     OUT_F16: dtype !== 'f32',
     ...(dtype === 'f16_blocks' && { OUT_BLOCKS: true }),
@@ -209,6 +208,7 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
       weight_offset: norm?.weightOffset ?? 0,
       never: 0,
       split: tiling.split ?? 0,
+      parts: (bias ? PARTS.bias : 0) + (gamma ? PARTS.gamma : 0) + (residual ? PARTS.residual : 0),
     };
     const work = () => ({ flops: 2 * m * rows * k });
     const { splits = 1 } = tiling;
@@ -218,9 +218,14 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
         device.run({
           kernel: `matmul/${variant}`,
           label,
-          constants: { ...constants, ...NO_EPILOGUE, ...tiling.constants },
+          constants: {
+            ...constants,
+            ...(onMatrices(variant) ? ANY_PARTS : NO_PARTS),
+            ...NO_ACTIVATION,
+            ...tiling.constants,
+          },
           bindings: [x, weight, x, x, x, partial],
-          params: { ...params, scale: 1 },
+          params: { ...params, scale: 1, parts: 0 },
           workgroups: [...tiling.workgroups, splits],
           work,
         });

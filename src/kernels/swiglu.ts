@@ -62,6 +62,7 @@ export function swiglu(x: Tensor, gateUp: Tensor, options: SwigluOptions): Tenso
         weight_offset: norm.weightOffset,
         never: 0,
         split: tiling.split ?? 0,
+        parts: 0,
       },
       workgroups: tiling.workgroups,
       work: () => ({ flops: 2 * m * n * k }),

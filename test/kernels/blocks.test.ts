@@ -121,14 +121,14 @@ describe('matrices in blocks', () => {
     };
     const weight = dry.tensor([18432, 2560], 'bf16');
     const rows = (count: number) => dry.tensor([count, 2560], 'f16');
-    expect(kernelsOf(() => linear(rows(1024), weight))).toEqual(['matmul/subgroup_matrix']);
-    expect(kernelsOf(() => linear(rows(2048), weight))).toEqual(['blocks/to_blocks', 'matmul/blocked_matrix']);
-    expect(kernelsOf(() => linear(rows(2048), weight, { variant: 'subgroup_matrix' }))).toEqual([
+    expect(kernelsOf(() => linear(rows(2048), weight))).toEqual(['matmul/subgroup_matrix']);
+    expect(kernelsOf(() => linear(rows(4096), weight))).toEqual(['blocks/to_blocks', 'matmul/blocked_matrix']);
+    expect(kernelsOf(() => linear(rows(4096), weight, { variant: 'subgroup_matrix' }))).toEqual([
       'matmul/subgroup_matrix',
     ]);
-    expect(kernelsOf(() => linear(dry.tensor([2048, 2560]), weight))).toEqual(['matmul/register']);
+    expect(kernelsOf(() => linear(dry.tensor([4096, 2560]), weight))).toEqual(['matmul/register']);
     const narrow = dry.tensor([2560, 9216], 'bf16');
-    expect([2048, 4096].map((count) => operandFor(narrow, 'f16', count))).toEqual(['f16', 'f16_blocks']);
+    expect([4096, 8192].map((count) => operandFor(narrow, 'f16', count))).toEqual(['f16', 'f16_blocks']);
     expect([operandFor(narrow, 'f16'), operandFor(narrow, 'f32', 4096)]).toEqual(['f16', 'f32']);
 
     const h = dry.tensor([8192, 2560]);

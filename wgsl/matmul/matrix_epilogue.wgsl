@@ -17,7 +17,7 @@ fn gamma_quad(column: u32) -> vec4<f32> {
 
 fn residual_quad(quad: u32) -> vec4<f32> {
   if HAS_RESIDUAL {
-    return residual[quad];
+    return select(vec4<f32>(), residual[select(0u, quad, has(PART_RESIDUAL))], has(PART_RESIDUAL));
   }
   return vec4<f32>();
 }

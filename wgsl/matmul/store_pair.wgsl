@@ -17,7 +17,7 @@ fn residual_at(row: u32, column: u32) -> f32 {
     if EARLY_RESIDUAL {
       return early_residual[(column - params.column0) % 2u];
     }
-    return residual[row * params.columns + column];
+    return select(0.0, residual[select(0u, row * params.columns + column, has(PART_RESIDUAL))], has(PART_RESIDUAL));
   }
   return 0.0;
 }

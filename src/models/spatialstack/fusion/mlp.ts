@@ -1,3 +1,4 @@
+import { operandFor } from '../../../kernels/blocks.ts';
 import { linear } from '../../../kernels/matmul.ts';
 import type { Tensor } from '../../../tensor/tensor.ts';
 import { type Affine, linearWeights } from '../../affine.ts';
@@ -24,19 +25,19 @@ export class Mlp {
     readonly precision: Precision,
   ) {
     const hidden = weights.shape(`${first}.weight`)[0] ?? 0;
-    this.#first = linearWeights(weights, first, hidden, inputs);
-    this.#second = linearWeights(weights, second, outputs, hidden);
+    const matrices = weights.inBlocks(precision.operand);
+    this.#first = linearWeights(matrices, first, hidden, inputs);
+    this.#second = linearWeights(matrices, second, outputs, hidden);
   }
 
   /** [..., inputs] f32 or f16 to [..., outputs] f32, plus `residual` of as many elements. */
   forward(x: Tensor, residual?: Tensor): Tensor {
+    const [first, second] = [this.#first, this.#second];
     return x.device.tidy(() => {
-      const hidden = linear(x, this.#first.weight, {
-        bias: this.#first.bias,
-        activation: 'gelu_erf',
-        dtype: this.precision.operand,
-      });
-      return linear(hidden, this.#second.weight, { bias: this.#second.bias, ...(residual && { residual }) });
+      const dtype = operandFor(second.weight, this.precision.operand);
+      const hidden = linear(x, first.weight, { bias: first.bias, activation: 'gelu_erf', dtype });
+      const out = linear(hidden, second.weight, { bias: second.bias, ...(residual && { residual }) });
+      return out.reshape(...x.shape.slice(0, -1), second.weight.dim(0));
     });
   }
 }
