@@ -83,6 +83,8 @@ export class Memory {
   /** Bytes that were asked for and are in somebody's hands, and the most there ever were: what `allocated` cannot go below. */
   held = 0;
   heldPeak = 0;
+  /** The most that was held since the pool was empty: what it will be needed for again. */
+  #mostHeld = 0;
   readonly #asked = new Map<Storage, number>();
   #nextId = 0;
   #imagines = false;
@@ -125,7 +127,7 @@ export class Memory {
    */
   #makeRoom(size: number, bytes: number): void {
     if (this.#pools.length > 1) return;
-    const held = Math.max(this.heldPeak, this.held + bytes);
+    const held = Math.max(this.#mostHeld, this.held + bytes);
     const excess = this.allocated + size - held - Math.max(SPARE_SHARE * held, LEAST_SPARE);
     if (excess <= 0 || this.#free.reduce((sum, { byteLength }) => sum + byteLength, 0) < excess) return;
     this.submit();
@@ -151,6 +153,7 @@ export class Memory {
     this.#asked.set(storage, bytes);
     this.held += bytes;
     this.heldPeak = Math.max(this.heldPeak, this.held);
+    this.#mostHeld = Math.max(this.#mostHeld, this.held);
     return storage;
   }
 
@@ -213,6 +216,7 @@ export class Memory {
   /** Destroys the pooled buffers that nobody holds, between phases whose sizes differ. */
   trim(): void {
     for (const storage of this.#free.splice(0)) this.destroy(storage);
+    this.#mostHeld = this.held;
   }
 }
 
