@@ -12,7 +12,8 @@ import { openWithEmulatedMatrices } from '../emulated_matrices.ts';
 import { Random } from '../random.ts';
 import { attentionReference } from '../reference/attention.ts';
 import { type ConvolutionSizes, conv2dReference } from '../reference/conv2d.ts';
-import { activations, linearReference } from '../reference/matmul.ts';
+import { siluMul } from '../reference/elementwise.ts';
+import { linearReference } from '../reference/matmul.ts';
 import { rmsNorm } from '../reference/rms_norm.ts';
 import { quantise, readBlocks, readValues, uploadAs } from '../tensors.ts';
 
@@ -134,10 +135,7 @@ describe('products on emulated matrices', () => {
     const weight = random.normal(k);
     const normed = quantise(Float32Array.from(rmsNorm(x, weight, 1e-6, 0)), 'f16');
     const product = linearReference(normed, w, [m, n, k]);
-    const expected = Float64Array.from({ length: (m * n) / 2 }, (_, i) => {
-      const [row, f] = [Math.floor(i / (n / 2)), i % (n / 2)];
-      return (activations.silu(product[row * n + f]!) * product[row * n + n / 2 + f]!) / 16;
-    });
+    const expected = siluMul(product, n / 2).map((value) => value / 16);
     const norm = { weight: uploadAs(device, weight, [k], 'f32'), eps: 1e-6, weightOffset: 0, dtype: 'f16' } as const;
     const operands = [uploadAs(device, x, [m, k], 'f32'), uploadAs(device, w, [n, k], 'bf16')] as const;
     const run = vi.spyOn(device, 'run');
