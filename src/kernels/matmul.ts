@@ -69,11 +69,11 @@ export type MatmulVariant = (typeof MATMUL_VARIANTS)[number];
 
 /** Bits of the parameter `parts` (wgsl/matmul/epilogue.wgsl). */
 const PARTS = { bias: 1, gamma: 2, residual: 4 } as const;
-const NO_ACTIVATION = { ACTIVATION: ACTIVATIONS.none, OUT_F16: false };
 /** An f32 result that may have any parts, by a kernel that takes long to compile: it finds out at run time. */
 const ANY_PARTS = { HAS_BIAS: true, HAS_GAMMA: true, HAS_RESIDUAL: true, AT_RUN: true };
-/** Sums as they are, for another kernel to finish. */
 const NO_PARTS = { HAS_BIAS: false, HAS_GAMMA: false, HAS_RESIDUAL: false };
+/** Sums as they are, for another kernel to finish: with `parts` 0 or `NO_PARTS`. */
+const NO_ACTIVATION = { ACTIVATION: ACTIVATIONS.none, OUT_F16: false };
 
 /** Most rows of x that `matvec` takes in one dispatch. */
 const MATVEC_ROWS = 4;

@@ -1,5 +1,5 @@
 // The end that all matmul variants share: what happens to an accumulated product before it is stored.
-//   value = residual + gamma * activation(params.scale * value + bias)      each part only if its constant says so
+//   value = residual + gamma * activation(params.scale * value + bias)      each part only if its constant says so, or params.parts where AT_RUN
 // bias, gamma: f32 [N]. residual: f32 [M, N]. out: [M, N], f32 or f16. The last two are bound as whoever stores them needs it: two columns at a time
 // (store_pair.wgsl) or 16 bytes (subgroup_matrix.wgsl).
 // params.eps and params.weight_offset belong to the RMSNorm that matvec_body.wgsl may apply to x; params.never, always 0, to subgroup_matrix.wgsl; params.split
