@@ -4,6 +4,7 @@ import { bytesOfShape, DTYPE_BYTES, type Dtype } from './dtype.ts';
 import { DeviceError, KernelError } from './errors.ts';
 import { type Feature, type GpuOptions, type OpenedGpu, openGpu } from './gpu.ts';
 import { Memory, type Storage } from './memory.ts';
+import { patiently } from './patience.ts';
 import { type Params, PipelineCache } from './pipeline.ts';
 import { Profiler } from './profiler.ts';
 import { ReadbackPool } from './readback.ts';
@@ -295,7 +296,7 @@ export class Device {
     try {
       if (size > 0) this.stream.copy(tensor.storage.buffer, tensor.offset, staging, 0, size);
       this.stream.flush();
-      await staging.mapAsync(1, 0, size).catch((error: unknown) => {
+      await patiently(staging.mapAsync(1, 0, size)).catch((error: unknown) => {
         throw this.#failure ?? error;
       });
       this.#throwFailure();
@@ -323,7 +324,7 @@ export class Device {
   /** Submits everything and waits until the GPU is done. */
   async finish(): Promise<void> {
     this.stream.flush();
-    await this.opened.device.queue.onSubmittedWorkDone();
+    await patiently(this.opened.device.queue.onSubmittedWorkDone());
     this.#throwFailure();
   }
 
