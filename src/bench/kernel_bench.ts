@@ -23,6 +23,8 @@ export interface KernelBench {
   readonly shape: string;
   /** The shape at which the CPU twin is asked. */
   readonly reducedShape: string;
+  /** Finds out about the device what takes an answer of its; called before `setup`. */
+  prepare?(device: Device, isReduced: boolean): Promise<void>;
   /** @throws SkippedBench where the device cannot do it */
   setup(device: Device, isReduced: boolean): KernelRun;
 }
@@ -34,14 +36,16 @@ export function kernelBench<Sizes>(bench: {
   readonly sizes: Sizes;
   readonly reduced: Sizes;
   readonly describe: (sizes: Sizes) => string;
+  readonly prepare?: (device: Device, sizes: Sizes) => Promise<void>;
   readonly setup: (device: Device, sizes: Sizes) => KernelRun;
 }): KernelBench {
-  const { name, variant, sizes, reduced, describe, setup } = bench;
+  const { name, variant, sizes, reduced, describe, prepare, setup } = bench;
   return {
     name,
     variant,
     shape: describe(sizes),
     reducedShape: describe(reduced),
+    ...(prepare && { prepare: (device, isReduced) => prepare(device, isReduced ? reduced : sizes) }),
     setup: (device, isReduced) => setup(device, isReduced ? reduced : sizes),
   };
 }

@@ -102,6 +102,7 @@ export function untimedRow({ name, variant, shape }: KernelBench): Row {
 export async function measure(device: Device, bench: KernelBench, options: MeasureOptions = {}): Promise<Row> {
   const { isReduced = false } = options;
   if (!isReduced && isTooLarge(device, bench)) throw new SkippedBench('too large for a software adapter');
+  await bench.prepare?.(device, isReduced);
   const run = bench.setup(device, isReduced);
   const record = () => device.tidy(() => void run.run());
   const scrubbed = device.tensor([device.opened.isSoftware ? 4096 : SCRUB_BYTES / 4], 'u32');
@@ -138,6 +139,7 @@ export async function measure(device: Device, bench: KernelBench, options: Measu
 
 /** The relative L2 error of one benchmark's result at its reduced shape against the CPU twin. */
 export async function measureError(device: Device, bench: KernelBench): Promise<Pick<Row, 'error' | 'errorShape'>> {
+  await bench.prepare?.(device, true);
   const run = bench.setup(device, true);
   try {
     const expected = await run.expected();

@@ -65,6 +65,7 @@ export async function loadLanguageModel(device: Device, path: string, options: L
           );
     const load = () => loadAll(scopes, options.onProgress);
     await loadWhileCompiling(device, load, () => model.rehearse(), options.onCompile);
+    await model.text.muster(device);
     const close = async () => {
       for (const scope of scopes) scope.destroy();
     };

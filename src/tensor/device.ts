@@ -103,6 +103,11 @@ export class Device {
     );
   }
 
+  /** Whether `rehearse` is running its body. */
+  get isRehearsing(): boolean {
+    return this.#rehearsed !== undefined;
+  }
+
   /** A tensor from the pool with undefined contents. It belongs to the innermost `tidy`, or lives until `dispose` outside of any. */
   tensor(shape: readonly number[], dtype: Dtype = 'f32'): Tensor {
     const storage = this.memory.acquire(bytesOfShape(shape, dtype));

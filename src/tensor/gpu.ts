@@ -34,6 +34,8 @@ export interface OpenedGpu {
   readonly name: string;
   /** The model, as `nvidia-h200`: what figures are published under. `name` is the driver's own description. */
   readonly card: string;
+  /** As WebGPU spells it: `nvidia`. */
+  readonly vendor: string;
   readonly isSoftware: boolean;
   readonly features: ReadonlySet<Feature>;
   readonly subgroupMinSize: number;
@@ -155,6 +157,7 @@ export async function openGpu(options: GpuOptions = {}, instance?: GPU): Promise
     device,
     name: info.description || info.device || 'unnamed adapter',
     card: info.device || info.vendor || 'unnamed',
+    vendor: info.vendor,
     isSoftware: info.isFallbackAdapter || /llvmpipe|swiftshader/i.test(info.description),
     features,
     subgroupMinSize: info.subgroupMinSize ?? 0,

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import {
   askNano,
   LIMIT_OPTIONS,
@@ -55,6 +55,30 @@ describe.each<{ dtype: DtypeName; limits: NanoLimits; questions: NanoQuestion[] 
       expect(promptTokens).toBe(reference.prompt_tokens);
       expect(ids).toEqual(reference.reference_ids);
       expect(text).toBe(reference.reference_answer);
+    },
+    FIRST_ANSWER_MS,
+  );
+});
+
+describe('layers whose workgroups wait for each other', () => {
+  it(
+    'answer as those that take a dispatch for every product',
+    async () => {
+      const loaded = await loadLanguageModel(device(), NANO, { dtype: 'bfloat16', ...LIMIT_OPTIONS.infer });
+      try {
+        // A CPU runs one workgroup after the other, so one has to do.
+        if (loaded.model.text.team === 0) loaded.model.text.team = 1;
+        const dispatched = vi.spyOn(device(), 'run');
+        const question = QUESTIONS[14]!;
+        const { ids } = await askNano(loaded, question);
+        expect(ids).toEqual(referenceOf(question, 'infer').reference_ids);
+        const kernels = new Set(dispatched.mock.calls.map(([{ kernel }]) => kernel));
+        expect(kernels).toContain('layer_step/delta_layer');
+        expect(kernels).toContain('layer_step/after_mixer');
+      } finally {
+        vi.restoreAllMocks();
+        await loaded.close();
+      }
     },
     FIRST_ANSWER_MS,
   );

@@ -44,6 +44,12 @@ export class GatedAttention {
    * @param residual [T, hidden_size] f32, added to the result
    */
   forward(h: Tensor, norm: InputNorm, rope: Rope, state: KeyValueState, at: number | Place, residual?: Tensor): Tensor {
+    const attended = this.mix(h, norm, rope, state, at, this.precision.operand);
+    return linear(attended, this.o_proj, residual === undefined ? {} : { residual });
+  }
+
+  /** All but `o_proj`: [T, num_attention_heads * head_dim]. */
+  mix(h: Tensor, norm: InputNorm, rope: Rope, state: KeyValueState, at: number | Place, dtype: 'f32' | 'f16'): Tensor {
     const { num_attention_heads: H, num_key_value_heads: G, head_dim: D, rms_norm_eps: eps } = this.config;
     const tokens = h.dim(0);
     const qkv = linear(h, this.qkv_proj, { norm });
@@ -54,14 +60,13 @@ export class GatedAttention {
     const value = heads(qkv, { tokens, heads: G, dim: D, tokenStride, offset: (2 * H + G) * D });
 
     const normOf = (weight: Tensor) => ({ kind: 'rms', weight, eps, weightOffset: 1 }) as const;
-    const attended = cachedAttention({ query, key, value, gate }, state, {
+    return cachedAttention({ query, key, value, gate }, state, {
       qNorm: normOf(this.q_norm),
       kNorm: normOf(this.k_norm),
       rope,
       ...(typeof at === 'number' ? { total: at + tokens } : { total: at.reach, cursor: at.cursor }),
-      dtype: this.precision.operand,
+      dtype,
       variant: this.precision.attention,
     });
-    return linear(attended, this.o_proj, residual === undefined ? {} : { residual });
   }
 }

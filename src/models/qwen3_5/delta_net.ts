@@ -1,5 +1,6 @@
 import { convolvedLinear } from '../../kernels/causal_conv1d.ts';
 import { type DeltaShape, gatedDeltaNorm } from '../../kernels/gated_delta.ts';
+import type { DeltaStart } from '../../kernels/layer_step.ts';
 import { type InputNorm, linear } from '../../kernels/matmul.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Precision } from '../precision.ts';
@@ -69,5 +70,11 @@ export class GatedDeltaNet {
       dtype: this.precision.operand,
     });
     return linear(normed, this.out_proj, { groups, ...(residual && { residual }) });
+  }
+
+  /** All but `out_proj` as `deltaLayer` takes it; `norm` is that of the layer's input. */
+  start(norm: InputNorm): DeltaStart {
+    const { in_proj, conv1d, A_log, dt_bias, shape, config } = this;
+    return { inNorm: norm, in_proj, conv1d, A_log, dt_bias, norm: this.norm, eps: config.rms_norm_eps, shape };
   }
 }

@@ -1,4 +1,5 @@
 import { InputError } from '../../io/errors.ts';
+import { DeviceError } from '../../tensor/errors.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import { Cache } from './cache.ts';
 import { Decoder } from './decoder.ts';
@@ -71,6 +72,7 @@ export async function* generate(
 
     for (let produced = 0; produced < steps; produced++) {
       const id = (await inFlight.shift()!)[0]!;
+      if (id < 0) throw new DeviceError('no token could be chosen: the logits are not numbers');
       if (produced === 0) onPhase?.('decode');
       yield id;
       if (options.stopTokens.includes(id)) return 'stop';

@@ -2,9 +2,21 @@ import { operandFor } from '../../kernels/blocks.ts';
 import { add } from '../../kernels/elementwise.ts';
 import { embedding } from '../../kernels/embedding.ts';
 import type { Rope } from '../../kernels/head_norm_rope.ts';
+import {
+  createExchange,
+  type DeltaStart,
+  deltaLayer,
+  finishLayer,
+  type LayerEnd,
+  leastTeam,
+  mayStep,
+  musterTeam,
+  type Team,
+} from '../../kernels/layer_step.ts';
 import { type InputNorm, linear } from '../../kernels/matmul.ts';
 import { rmsNorm } from '../../kernels/rms_norm.ts';
 import { swiglu } from '../../kernels/swiglu.ts';
+import type { Device } from '../../tensor/device.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Observe, Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
@@ -46,6 +58,8 @@ export interface ForwardState {
   /** How many tokens came before, or where the GPU finds that out. */
   readonly at: number | Place;
   readonly observe?: Observe | undefined;
+  /** Finishes the layer in one dispatch, for one token that nobody observes. */
+  readonly team?: Team | undefined;
 }
 
 /** One decoder layer: a mixer (gated delta net or gated attention) and an MLP, each after a zero-centred RMSNorm and with a residual. */
@@ -77,7 +91,26 @@ export class DecoderLayer {
   }
 
   forward(h: Tensor, state: ForwardState): Tensor {
+    if (state.team !== undefined) return this.#step(h, state, state.team);
     return this.mlp.forward(this.#addMixer(h, state), this.post_attention_layernorm);
+  }
+
+  /** What `deltaLayer` and `finishLayer` take. */
+  get weights(): { readonly end: LayerEnd; readonly delta: DeltaStart | undefined } {
+    const { mixer, mlp, post_attention_layernorm: norm } = this;
+    const [delta, out_proj] =
+      mixer instanceof GatedDeltaNet ? [mixer.start(this.input_layernorm), mixer.out_proj] : [undefined, mixer.o_proj];
+    return { end: { out_proj, norm, gate_up: mlp.gate_up_proj, down: mlp.down_proj }, delta };
+  }
+
+  /** One token, in as few dispatches as can be. */
+  #step(h: Tensor, { rope, cache, at }: ForwardState, team: Team): Tensor {
+    const state = cache.layers[this.index]!;
+    const { end, delta } = this.weights;
+    if (!(this.mixer instanceof GatedAttention))
+      return deltaLayer(h, { end, delta: delta! }, state as DeltaState, team);
+    const mixed = this.mixer.mix(h, this.input_layernorm, rope, state as KeyValueState, at, 'f32');
+    return finishLayer(mixed, h, end, team);
   }
 
   /** h + mixer(norm of h); the sum is part of the mixer's last product unless somebody wants to see the mixer's own result. */
@@ -105,6 +138,8 @@ export class TextModel {
   readonly layers: readonly DecoderLayer[];
   readonly norm: Tensor;
   readonly lm_head: Tensor;
+  /** Workgroups that share one token's layers, each a dispatch or few; while it is 0, a layer takes five or more. */
+  team = 0;
 
   /** `weights` at the file's root; the model's own names begin with `prefix` ("model.language_model", or "model" in a text-only export). */
   constructor(
@@ -127,6 +162,13 @@ export class TextModel {
     return embedding(ids, this.embed_tokens);
   }
 
+  /** Sets `team` to what the device can do. Call it once the weights are there. */
+  async muster(device: Device): Promise<void> {
+    const teams: number[] = [];
+    for (const step of this.#kinds()) teams.push(await musterTeam(device, step));
+    this.team = Math.min(...teams);
+  }
+
   /**
    * Runs the decoder over the next T tokens of a sequence and advances its cache. With `place`, which takes T = 1, positions come from the GPU instead, so
    * that what is recorded can be replayed for every later token; advancing is then left to the caller.
@@ -147,11 +189,12 @@ export class TextModel {
     const { device } = h;
     const rope = { table, half: rotaryDim(this.config) / 2, blocks: 1, cursor: place?.cursor };
     const at = place ?? cache.length;
+    const teamOf = h.dim(0) === 1 && observe === undefined ? this.#teams(device) : undefined;
     let hidden = h;
     for (const layer of this.layers) {
       const input = hidden;
       hidden = device.tidy(() => {
-        const output = layer.forward(input, { rope, cache, at, observe });
+        const output = layer.forward(input, { rope, cache, at, observe, team: teamOf?.(layer.index) });
         const fused = afterLayer?.(layer.index, output) ?? output;
         observe?.(`layer.${layer.index}.hidden`, fused);
         return fused;
@@ -162,6 +205,25 @@ export class TextModel {
     const normed = rmsNorm(hidden, this.norm, { eps: this.config.rms_norm_eps, weightOffset: 1 });
     if (hidden !== h) device.dispose(hidden);
     return normed;
+  }
+
+  /** The teams of one token's layers, if there are any; a rehearsal takes it that there will be. */
+  #teams(device: Device): ((layer: number) => Team) | undefined {
+    const kinds = this.#kinds();
+    const may = device.isRehearsing && kinds.every((step) => mayStep(device, step));
+    const workgroups = may ? Math.max(...kinds.map((step) => leastTeam(device, step))) : this.team;
+    if (workgroups === 0) return undefined;
+    const exchange = createExchange(
+      device,
+      this.layers.map(({ weights }) => weights),
+    );
+    return (layer) => ({ workgroups, exchange: exchange.rows(layer, 1) });
+  }
+
+  /** The weights of a layer of each kind: with a delta net, and with attention. */
+  #kinds() {
+    const kinds = new Map(this.layers.map(({ weights }) => [weights.delta === undefined, weights]));
+    return [...kinds.values()];
   }
 
   /** Logits over the vocabulary: [T, hidden_size] after the final norm to f32 [T, vocab_size]. */
