@@ -1,4 +1,4 @@
-"""Times VGGT-1B in plain PyTorch, with the rows of `spatialstack bench model` on a VGGT: aggregator and heads, 16 points tracked.
+"""Times VGGT-1B in plain PyTorch, with the rows of `spatialstack bench model` on a VGGT: aggregator, heads, and all of it in one prediction; 16 points tracked.
 
   python3 bench/peers/torch_vggt.py --json pytorch-vggt.json
   spatialstack bench model --model-path VGGT-1B --compare pytorch-vggt.json
@@ -275,11 +275,18 @@ def main() -> None:
             report.attempt("aggregator", "SDPA bf16", shape, lambda: wall_time(lambda: aggregator(images, ALL_LAYERS)))
             tokens = SPECIAL + (HEIGHT // PATCH) * (WIDTH // PATCH)
             layers = [torch.randn(frames, tokens, 2 * DIM) for _ in DPT_LAYERS]
+
+            def predict():
+                found = [layer.float() for layer in aggregator(images, DPT_LAYERS)]
+                results = [[heads["camera"](found[-1])], heads["depth"](found), heads["point"](found), heads["track"](found, points)]
+                return [part.cpu() for result in results for part in result]
+
             for name, head in heads.items():
                 operands = {"camera": (layers[-1],), "track": (layers, points)}.get(name, (layers,))
                 # Results are read back, as ours are.
                 read = lambda: [part.cpu() for part in (head(*operands) if name != "camera" else [head(*operands)])]
                 report.attempt(f"{name} head", "TF32", shape, lambda: wall_time(read))
+            report.attempt("prediction", "SDPA bf16, heads TF32", shape, lambda: wall_time(predict))
     report.write(args.json)
 
 

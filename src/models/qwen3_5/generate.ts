@@ -27,6 +27,10 @@ export type FinishReason = 'stop' | 'length' | 'interrupted';
 const STEPS_IN_FLIGHT = 4;
 const SOFTWARE_STEPS_IN_FLIGHT = 1;
 
+/** What becomes of workgroups that waited in vain (kernels/layer_step.ts), and of broken weights. */
+const NO_TOKEN =
+  'no token could be chosen, since the logits are not numbers; if another program keeps parts of the GPU busy, SPATIALSTACK_DISABLE_FEATURES=subgroups may help';
+
 /** The last row of [T, d] as [1, d]. */
 function lastRow(x: Tensor): Tensor {
   const width = x.dim(-1);
@@ -72,7 +76,7 @@ export async function* generate(
 
     for (let produced = 0; produced < steps; produced++) {
       const id = (await inFlight.shift()!)[0]!;
-      if (id < 0) throw new DeviceError('no token could be chosen: the logits are not numbers');
+      if (id < 0) throw new DeviceError(NO_TOKEN);
       if (produced === 0) onPhase?.('decode');
       yield id;
       if (options.stopTokens.includes(id)) return 'stop';
