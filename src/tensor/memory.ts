@@ -42,17 +42,17 @@ class LateStorage implements Storage {
  * Of small ones more may be wasted.
  */
 function mostOversize(size: number): number {
-  return size > 2 ** 26 ? 2 : 4;
+  return size > 2 ** 26 ? 3.5 : 4;
 }
 
 /**
  * What the pool may keep besides what is held at the most, before it destroys free buffers to make a new one: a seventh of that, or 256 MiB. VGGT over
- * 32 frames with all heads then makes 0.1 to 0.5 GB anew each time it is repeated, 2.3 GB with a tenth, at 20 us a MiB.
+ * 32 frames with all heads then makes 0.1 GB anew each time it is repeated, at 20 us a MiB, and 276 bind groups.
  */
 const SPARE_SHARE = 1 / 7;
 const LEAST_SPARE = 2 ** 28;
 /** Free buffers that are not worth destroying. */
-const SMALL = 2 ** 20;
+const SMALL = 2 ** 23;
 
 /** Rounds up so that nearby sizes share buffers: steps of 256 bytes when small, of a thirty-second of the power of two (at most 3.1 % more) when large. */
 export function sizeClass(bytes: number): number {

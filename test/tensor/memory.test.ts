@@ -36,11 +36,11 @@ describe('Memory', () => {
     create.mockRestore();
   });
 
-  it('takes a buffer of up to four times the size where none of its own is free, of twice if it is large', () => {
+  it('takes a buffer of up to four times the size where none of its own is free, of three and a half times if it is large', () => {
     const { memory } = device();
     for (const [unit, factor] of [
       [10_000, 4],
-      [2 ** 26 + 1, 2],
+      [2 ** 26 + 1, 3.5],
     ] as const) {
       memory.trim();
       const [small, large, huge] = [1, 0.9 * factor, 1.2 * factor].map((times) => memory.acquire(times * unit));
@@ -58,12 +58,12 @@ describe('Memory', () => {
     const memory = new Memory({ createBuffer: () => ({ destroy: () => undefined }) } as unknown as GPUDevice, submit);
     const unit = 2 ** 26;
     const weights = memory.create(28 * unit);
-    const large = memory.acquire(20 * unit);
+    const large = memory.acquire(32 * unit);
     memory.release(large);
     const [small, middle, tiny] = [unit, 1.5 * unit, 1000].map((bytes) => memory.acquire(bytes));
     for (const storage of [small!, middle!, tiny!]) memory.release(storage);
     memory.resetPeaks(); // measures only
-    // 48 were held at the most: 54.9 may exist. 28 are held and 22.5 free; 9 more are 4.6 too many.
+    // 60 were held at the most: 68.6 may exist. 28 are held and 34.5 free; 9 more are 2.9 too many.
     const asked = memory.acquire(9 * unit);
     expect(submit).toHaveBeenCalledOnce();
     expect(memory.allocated - asked.byteLength - weights.byteLength).toBe(tiny!.byteLength);
