@@ -91,21 +91,21 @@ function cut(k: number, lanes: number): { pieces: number; stretches: number } {
 }
 
 /** How the work is shared out: constants of the kernel, fewest workgroups that can do it, and the memory that each needs. */
-function plan(device: Device, step: LayerStep, threads: number) {
+function plan(device: Device, step: LayerStep) {
   const lanes = device.opened.subgroupMinSize;
   const { hidden, mixed, inner } = sizesOf(step);
   const { delta } = step;
   const cuts = [mixed, hidden, inner].map((k) => cut(k, lanes));
   const sums = delta === undefined ? 0 : (deltaThreads(delta.shape) / lanes) * (delta.shape.valueDim / 16);
   const width = Math.max(mixed / 8, hidden / 8, inner / 8, sums); // the delta rule's sums lie where x does
-  const rounds = (count: number) => Math.ceil(count / threads);
+  const rounds = (count: number) => Math.ceil(count / THREADS);
   const brought = mixed + (delta ? 4 * delta.shape.valueHeads : 0);
   const constants: Constants = {
     MIXED: mixed,
     HIDDEN: hidden,
     INNER: inner,
     W_DTYPE: DTYPE_CODE[step.end.out_proj.dtype as 'bf16'],
-    THREADS: threads,
+    THREADS,
     LANES: lanes,
     ...Object.fromEntries(cuts.map(({ pieces }, p) => [`PIECES_${p}`, pieces])),
     MOST_PIECES: Math.max(...cuts.map(({ pieces }) => pieces)),
@@ -133,11 +133,11 @@ function plan(device: Device, step: LayerStep, threads: number) {
     number,
   ];
   const least = Math.max(
-    Math.ceil(hidden / Math.min(threads, outSums, downSums)),
+    Math.ceil(hidden / Math.min(THREADS, outSums, downSums)),
     Math.ceil(inner / Math.floor(innerSums / 2)),
-    ...(delta ? [Math.ceil(delta.in_proj.dim(0) / Math.min(threads, innerSums))] : []),
+    ...(delta ? [Math.ceil(delta.in_proj.dim(0) / Math.min(THREADS, innerSums))] : []),
   );
-  const bytes = 32 * width + 4 * MOST_SUMS + 4 * (threads / lanes);
+  const bytes = 32 * width + 4 * MOST_SUMS + 4 * (THREADS / lanes);
   return { constants, least, bytes: bytes + (delta ? deltaBytes(delta.shape, lanes) : 0) };
 }
 
@@ -156,7 +156,7 @@ function deltaBytes(shape: DeltaShape, lanes: number): number {
   return 16 * (deltaThreads(shape) / lanes) + 4 * deltaWords(shape) + 16 * shape.valueHeads;
 }
 
-function fitsDelta({ in_proj, shape }: DeltaStart, hidden: number, lanes: number, threads: number): boolean {
+function fitsDelta({ in_proj, shape }: DeltaStart, hidden: number, lanes: number): boolean {
   const { keyHeads, valueHeads, keyDim, valueDim } = shape;
   const quads = valueDim / 16;
   const projected = 2 * keyHeads * keyDim + 2 * valueHeads * (valueDim + 1);
@@ -167,15 +167,15 @@ function fitsDelta({ in_proj, shape }: DeltaStart, hidden: number, lanes: number
     lanes % quads === 0 &&
     keyDim % STATE_ROWS === 0 &&
     deltaThreads(shape) % lanes === 0 &&
-    Math.max(deltaThreads(shape), deltaWords(shape)) <= threads
+    Math.max(deltaThreads(shape), deltaWords(shape)) <= THREADS
   );
 }
 
 /** Whether a device has what a step with these weights needs, but for workgroups that run at the same time. */
-export function canStep(device: Device, step: LayerStep, threads = THREADS): boolean {
+export function canStep(device: Device, step: LayerStep): boolean {
   const { limits } = device;
   const { subgroupMinSize: lanes, subgroupMaxSize } = device.opened;
-  if (!device.has('subgroups') || lanes !== subgroupMaxSize || threads % lanes !== 0) return false;
+  if (!device.has('subgroups') || lanes !== subgroupMaxSize || THREADS % lanes !== 0) return false;
   const { end, delta } = step;
   const matrices = [end.out_proj, end.gate_up, end.down, ...(delta ? [delta.in_proj] : [])];
   const { dtype } = end.out_proj;
@@ -183,22 +183,22 @@ export function canStep(device: Device, step: LayerStep, threads = THREADS): boo
     (dtype === 'bf16' || dtype === 'f16') &&
     matrices.every((matrix) => matrix.dtype === dtype && matrix.dim(-1) % (8 * lanes) === 0) &&
     matrices.every(({ byteLength }) => byteLength <= limits.maxStorageBufferBindingSize) &&
-    (delta === undefined || fitsDelta(delta, sizesOf(step).hidden, lanes, threads)) &&
+    (delta === undefined || fitsDelta(delta, sizesOf(step).hidden, lanes)) &&
     limits.maxStorageBuffersPerShaderStage >= (delta ? 15 : 8) &&
-    limits.maxComputeInvocationsPerWorkgroup >= threads &&
-    limits.maxComputeWorkgroupStorageSize >= plan(device, step, threads).bytes
+    Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX) >= THREADS &&
+    limits.maxComputeWorkgroupStorageSize >= plan(device, step).bytes
   );
 }
 
 /** Whether `musterTeam` may find a team. */
-export function mayStep(device: Device, step: LayerStep, threads = THREADS): boolean {
+export function mayStep(device: Device, step: LayerStep): boolean {
   const { isSoftware, vendor } = device.opened;
-  return !isSoftware && vendor === VENDOR && canStep(device, step, threads);
+  return !isSoftware && vendor === VENDOR && canStep(device, step);
 }
 
 /** Fewest workgroups that can share a step. */
-export function leastTeam(device: Device, step: LayerStep, threads = THREADS): number {
-  return plan(device, step, threads).least;
+export function leastTeam(device: Device, step: LayerStep): number {
+  return plan(device, step).least;
 }
 
 function wordsOf(step: LayerStep): number {
@@ -215,14 +215,14 @@ export function createExchange(device: Device, steps: readonly LayerStep[]): Ten
 }
 
 /** How many workgroups of a step with these weights run at the same time, found by trying; 0 where they are too few, or the device lacks something else. */
-export async function musterTeam(device: Device, step: LayerStep, threads = THREADS): Promise<number> {
-  if (!mayStep(device, step, threads)) return 0;
+export async function musterTeam(device: Device, step: LayerStep): Promise<number> {
+  if (!mayStep(device, step)) return 0;
   const exchange = createExchange(device, [step]);
   const nothing = device.tensor([4]);
   const written = Array.from({ length: 3 }, () => device.tensor([4]));
   const { out_proj, norm, gate_up, down } = step.end;
   const [out, history, state] = written as [Tensor, Tensor, Tensor];
-  const { constants, least } = plan(device, step, threads);
+  const { constants, least } = plan(device, step);
   try {
     device.run({
       kernel: kernelOf(step),
@@ -248,11 +248,11 @@ export async function musterTeam(device: Device, step: LayerStep, threads = THRE
  * @param residual f32 [1, hidden]
  * @returns f32 [1, hidden]
  */
-export function finishLayer(mixed: Tensor, residual: Tensor, end: LayerEnd, team: Team, threads?: number): Tensor {
+export function finishLayer(mixed: Tensor, residual: Tensor, end: LayerEnd, team: Team): Tensor {
   const k = end.out_proj.dim(1);
   if (mixed.dtype !== 'f32' || mixed.size !== k)
     throw new KernelError(`finishLayer: expected f32 [1, ${k}], found [${mixed.shape}] ${mixed.dtype}`);
-  return run({ end }, residual, team, threads, { bindings: [mixed], headEps: 0, flops: 0 });
+  return run({ end }, residual, team, { bindings: [mixed], headEps: 0, flops: 0 });
 }
 
 /**
@@ -266,7 +266,6 @@ export function deltaLayer(
   step: DeltaLayer,
   state: { readonly conv: Tensor; readonly recurrent: Tensor },
   team: Team,
-  threads?: number,
 ): Tensor {
   const { inNorm, in_proj, conv1d, A_log, dt_bias, norm, eps, shape } = step.delta;
   const { valueHeads, keyDim, valueDim } = shape;
@@ -280,7 +279,7 @@ export function deltaLayer(
     step.end.out_proj.dim(1) !== valueHeads * valueDim
   )
     throw new KernelError('deltaLayer: norms of two kinds, or an out_proj that does not fit');
-  return run(step, h, team, threads, {
+  return run(step, h, team, {
     bindings: [inNorm.weight, in_proj, conv1d, state.conv, A_log, dt_bias, norm, state.recurrent],
     headEps: eps,
     flops: 2 * in_proj.size + gatedDeltaWork(1, shape).flops,
@@ -298,15 +297,14 @@ function run(
   step: LayerStep,
   residual: Tensor,
   { workgroups, exchange, patience = PATIENCE }: Team,
-  threads: number | undefined,
   { bindings, headEps, flops }: Operands,
 ): Tensor {
   const { device } = residual;
   const { out_proj, norm, gate_up, down } = step.end;
   const { hidden, inner } = sizesOf(step);
-  const { constants, least } = plan(device, step, threads ?? THREADS);
+  const { constants, least } = plan(device, step);
   const kernel = kernelOf(step);
-  if (!canStep(device, step, threads) || workgroups < least)
+  if (!canStep(device, step) || workgroups < least)
     throw new KernelError(`${kernel}: the device cannot do this with ${workgroups} workgroups`);
   if (residual.dtype !== 'f32' || residual.size !== hidden)
     throw new KernelError(`${kernel}: expected f32 [1, ${hidden}], found [${residual.shape}] ${residual.dtype}`);

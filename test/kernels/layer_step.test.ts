@@ -17,7 +17,6 @@ import { type FloatDtype, quantise, readValues, uploadAs } from '../tensors.ts';
 
 const device = useDevice();
 const EPS = 1e-6;
-const THREADS = 1024;
 
 type Sizes = readonly [mixed: number, hidden: number, inner: number];
 const upload = (values: Float32Array, shape: readonly number[], as: FloatDtype = 'f32') =>
@@ -53,8 +52,8 @@ function inUnits(sizes: Sizes): Sizes {
 
 /** Teams of all kinds that the device has: a CPU runs its workgroups one after the other, so that one has to do everything there. */
 async function teams(step: LayerStep): Promise<number[]> {
-  const least = leastTeam(device(), step, THREADS);
-  const most = device().opened.isSoftware ? 1 : await musterTeam(device(), step, THREADS);
+  const least = leastTeam(device(), step);
+  const most = device().opened.isSoftware ? 1 : await musterTeam(device(), step);
   expect(least).toBeLessThanOrEqual(most);
   return [...new Set([least, least + 1, most])].filter((team) => team <= most);
 }
