@@ -58,7 +58,7 @@ export interface ForwardState {
   /** How many tokens came before, or where the GPU finds that out. */
   readonly at: number | Place;
   readonly observe?: Observe | undefined;
-  /** Finishes the layer in one dispatch, for one token that nobody observes. */
+  /** Workgroups that share a layer, for one token that nobody observes. */
   readonly team?: Team | undefined;
 }
 
