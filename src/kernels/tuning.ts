@@ -21,9 +21,9 @@ export function tunable<T extends Tile>(name: string, gpu: readonly [T, ...T[]],
   return found;
 }
 
-/** Everything declared by the kernels that were imported. */
+/** Everything declared by the kernels that were imported, by name. */
 export function tunables(): Tunable[] {
-  return [...declared.values()];
+  return [...declared.values()].toSorted((a, b) => (a.name < b.name ? -1 : 1));
 }
 
 /** The tile stored for this device if it is (still) one of the candidates, else the kernel's own choice. */
