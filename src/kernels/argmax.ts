@@ -9,7 +9,7 @@ const LEAST_PART = 1024;
 const ENOUGH_WORKGROUPS = 1024;
 
 /**
- * Index of the largest value of each row; the lowest among equals. NaN never wins; a row of nothing but NaN gives 0.
+ * Index of the largest value of each row; the lowest among equals. NaN never wins; a row of nothing but NaN gives -1.
  * Two stages: parts of rows, then the parts of each row.
  * @param x f32 [T, V]
  * @param into i32 [T] that receives the result; a new tensor unless given
@@ -44,7 +44,7 @@ export function argmax(x: Tensor, into?: Tensor): Tensor {
   });
 }
 
-/** Records the second stage: from candidates u32 [T, parts, 2] of (order-preserving key, index) to the index of each row's largest, i32 [T]. */
+/** Records the second stage: from candidates u32 [T, parts, 2] of (order-preserving key, index) to the index of each row's largest, i32 [T], or -1 where every key is 0. */
 export function mergeCandidates(candidates: Tensor, out: Tensor): void {
   const [rows, parts] = [candidates.dim(0), candidates.dim(1)];
   out.device.run({

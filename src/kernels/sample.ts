@@ -71,7 +71,7 @@ export function markTokens(history: Tensor, ids: Tensor, flag: number): void {
 
 /**
  * Chooses a token on the GPU, without sorting and without a readback: penalties, thresholds by radix selection, then a Gumbel-max draw.
- * One seed gives one sequence of draws on one device. Where every logit is NaN or -infinity it is token 0.
+ * One seed gives one sequence of draws on one device. Where every logit is NaN or -infinity it is -1.
  * @param logits f32 [1, V]
  * @param into i32 [1] that receives the token; a new tensor unless given
  * @returns i32 [1]

@@ -6,7 +6,7 @@ const WAKEFUL_MS = 4;
 
 const bed = new Int32Array(new SharedArrayBuffer(4));
 
-/** How many are waiting, and since when the first of them has been. */
+/** How many are waiting, and since when nothing has come for any of them. */
 let waiting = 0;
 let since = 0;
 let isNapping = false;

@@ -187,11 +187,11 @@ describe('kept tokens', () => {
     }
   });
 
-  it('draws token 0 where nothing can be drawn', async () => {
+  it('draws no token where nothing can be drawn', async () => {
     for (const value of [Number.NaN, -Infinity]) {
       const raw = new Float32Array(1500).fill(value);
       for (const options of [{}, { topK: 5, topP: 0.5, minP: 0.1 }, { temperature: 0 }]) {
-        expect((await keptOnGpu(raw, options)).token).toBe(0);
+        expect((await keptOnGpu(raw, options)).token).toBe(-1);
       }
     }
   });

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
 import { InputError } from '../../src/io/errors.ts';
 import { Checkpoint } from '../../src/io/safetensors.ts';
 import { type LoadedModel, loadLanguageModel } from '../../src/models/load.ts';
@@ -230,6 +230,25 @@ describe('sampling', () => {
     presencePenalty: 0,
     seed: 7,
   };
+
+  it('ends with a sentence where no logit is a number, and so does greedy choice', async () => {
+    const { input } = await readCase(loaded(), 'text');
+    const { text, config } = loaded().model;
+    const nothing = device().upload(
+      new Float32Array(config.text.vocab_size).fill(Number.NaN),
+      [1, config.text.vocab_size],
+      'f32',
+      true,
+    );
+    const logits = vi.spyOn(text, 'logits').mockReturnValue(nothing);
+    try {
+      for (const sampling of [undefined, plain, { ...plain, topK: 20, topP: 0.9, repetitionPenalty: 1.1 }])
+        await expect(run(loaded().model, input, { sampling })).rejects.toThrow('no token could be chosen');
+    } finally {
+      logits.mockRestore();
+      device().destroyTensor(nothing);
+    }
+  });
 
   it('repeats with its seed, however many steps are in flight', async () => {
     const { input } = await readCase(loaded(), 'text');

@@ -1,4 +1,4 @@
-/** Index of the largest value of each row, the lowest among equals; NaN never wins, nothing but NaN gives 0. */
+/** Index of the largest value of each row, the lowest among equals; NaN never wins, nothing but NaN gives -1. */
 export function argmaxReference(x: Float32Array, rows: number, columns: number): Int32Array {
   return Int32Array.from({ length: rows }, (_, row) => {
     let best = -1;
@@ -6,6 +6,6 @@ export function argmaxReference(x: Float32Array, rows: number, columns: number):
       const value = x[row * columns + i]!;
       if (!Number.isNaN(value) && (best < 0 || value > x[row * columns + best]!)) best = i;
     }
-    return Math.max(best, 0);
+    return best;
   });
 }

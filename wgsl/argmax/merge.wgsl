@@ -1,6 +1,6 @@
 // Index of the largest candidate of each row.
 //   x:    [rows, parts, 2] u32: (order-preserving key, index), from scan.wgsl or sample/draw.wgsl
-//   out:  [rows] i32
+//   out:  [rows] i32; -1 where no candidate has a key, which is more than 0
 // One workgroup merges one row.
 #include "argmax/order.wgsl"
 #include "common/grid.wgsl"
@@ -24,6 +24,6 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(num_workgroups) co
   }
   best = workgroup_largest(best, local);
   if local == 0u && row < params.rows {
-    out[row] = i32(best.y);
+    out[row] = select(i32(best.y), -1, best.x == 0u);
   }
 }

@@ -7,3 +7,11 @@ fn sigmoid(x: f32) -> f32 {
 fn silu(x: f32) -> f32 {
   return x * sigmoid(x);
 }
+
+// log(1 + exp(x)), the integral of the sigmoid.
+fn softplus(x: f32) -> f32 {
+  if x > 20.0 {
+    return x;
+  }
+  return log(1.0 + exp(x));
+}

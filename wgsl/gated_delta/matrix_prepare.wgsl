@@ -33,13 +33,6 @@ struct Params {
 var<workgroup> partial: array<vec2<f32>, THREADS>;
 var<workgroup> k_tile: array<f32, 16u * STRIDE>;
 
-fn softplus(x: f32) -> f32 {
-  if x > 20.0 {
-    return x;
-  }
-  return log(1.0 + exp(x));
-}
-
 fn narrow(low: vec4<f32>, high: vec4<f32>) -> vec4<u32> {
   return vec4<u32>(pack2x16float(low.xy), pack2x16float(low.zw), pack2x16float(high.xy), pack2x16float(high.zw));
 }

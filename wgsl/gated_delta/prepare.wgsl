@@ -31,13 +31,6 @@ struct Params {
 
 var<workgroup> partial: array<f32, THREADS>;
 
-fn softplus(x: f32) -> f32 {
-  if x > 20.0 {
-    return x;
-  }
-  return log(1.0 + exp(x));
-}
-
 @compute @workgroup_size(THREADS)
 fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
   let token = line_index(group, groups);

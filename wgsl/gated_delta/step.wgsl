@@ -41,13 +41,6 @@ var<workgroup> q_sums: array<vec4<f32>, THREADS>;
 var<workgroup> products: array<vec3<f32>, PARTS>; // q . q, k . k, k . q
 var<workgroup> quad_squares: array<f32, QUADS>;
 
-fn softplus(x: f32) -> f32 {
-  if x > 20.0 {
-    return x;
-  }
-  return log(1.0 + exp(x));
-}
-
 @compute @workgroup_size(THREADS)
 fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) group: vec3<u32>) {
   let head = group.y;

@@ -43,13 +43,6 @@ var<workgroup> key_products: array<vec3<f32>, DELTA_SUBGROUPS>;
 var<workgroup> brought: array<f32, 2u * DK + 8u * QUADS + 2u>;
 var<workgroup> squares: array<f32, 4u * VALUE_HEADS>;
 
-fn softplus(x: f32) -> f32 {
-  if x > 20.0 {
-    return x;
-  }
-  return log(1.0 + exp(x));
-}
-
 // The word that a thread brings for a quarter of a head.
 fn word_for(i: u32, head: u32, quarter: u32) -> u32 {
   let key_head = head / (VALUE_HEADS / KEY_HEADS);

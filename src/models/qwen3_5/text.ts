@@ -4,10 +4,9 @@ import { embedding } from '../../kernels/embedding.ts';
 import type { Rope } from '../../kernels/head_norm_rope.ts';
 import {
   createExchange,
-  type DeltaStart,
   deltaLayer,
   finishLayer,
-  type LayerEnd,
+  type LayerStep,
   leastTeam,
   mayStep,
   musterTeam,
@@ -96,7 +95,7 @@ export class DecoderLayer {
   }
 
   /** What `deltaLayer` and `finishLayer` take. */
-  get weights(): { readonly end: LayerEnd; readonly delta: DeltaStart | undefined } {
+  get weights(): LayerStep {
     const { mixer, mlp, post_attention_layernorm: norm } = this;
     const [delta, out_proj] =
       mixer instanceof GatedDeltaNet ? [mixer.start(this.input_layernorm), mixer.out_proj] : [undefined, mixer.o_proj];
@@ -107,9 +106,9 @@ export class DecoderLayer {
   #step(h: Tensor, { rope, cache, at }: ForwardState, team: Team): Tensor {
     const state = cache.layers[this.index]!;
     const { end, delta } = this.weights;
-    if (!(this.mixer instanceof GatedAttention))
-      return deltaLayer(h, { end, delta: delta! }, state as DeltaState, team);
-    const mixed = this.mixer.mix(h, this.input_layernorm, rope, state as KeyValueState, at, 'f32');
+    if (delta !== undefined) return deltaLayer(h, { end, delta }, state as DeltaState, team);
+    const attention = this.mixer as GatedAttention;
+    const mixed = attention.mix(h, this.input_layernorm, rope, state as KeyValueState, at, 'f32');
     return finishLayer(mixed, h, end, team);
   }
 
