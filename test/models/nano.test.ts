@@ -74,7 +74,7 @@ describe('layers whose workgroups wait for each other', () => {
         expect(ids).toEqual(referenceOf(question, 'infer').reference_ids);
         const kernels = new Set(dispatched.mock.calls.map(([{ kernel }]) => kernel));
         expect(kernels).toContain('layer_step/delta_layer');
-        expect(kernels).toContain('layer_step/after_mixer');
+        expect(kernels).toContain('layer_step/attention_layer');
       } finally {
         vi.restoreAllMocks();
         await loaded.close();

@@ -1,8 +1,11 @@
 import type { DeltaShape } from '../../src/kernels/gated_delta.ts';
+import type { AttentionShape } from '../../src/kernels/layer_mixers.ts';
+import { attentionReference } from './attention.ts';
 import { causalConv1dReference } from './causal_conv1d.ts';
-import { siluMul } from './elementwise.ts';
+import { sigmoidGate, siluMul } from './elementwise.ts';
 import { gatedDeltaReference } from './gated_delta.ts';
 import { gatedRmsNorm } from './gated_rms_norm.ts';
+import { rope } from './head_norm_rope.ts';
 import { linearReference } from './matmul.ts';
 import { rmsNorm } from './rms_norm.ts';
 
@@ -14,8 +17,8 @@ export interface EndValues {
   readonly down: Float32Array;
 }
 
-/** Naive twin of `finishLayer`, in double, of a mixer's result with its norm done. Norms are zero-centred. */
-export function finishLayerReference(
+/** What follows a mixer's result, its heads' norm done, in double. Norms are zero-centred. */
+function finishLayer(
   a: ArrayLike<number>,
   residual: Float32Array,
   { out_proj, norm, gateUp, down }: EndValues,
@@ -61,6 +64,48 @@ export function deltaLayerReference(
   const recurrent = Float64Array.from(state);
   const [b, a] = [from(mixed), from(mixed + shape.valueHeads)];
   const o = gatedDeltaReference(Float32Array.from(convolved.y), b, a, A_log, dt_bias, recurrent, shape);
-  const out = finishLayerReference(gatedRmsNorm(o, norm, from(0), headEps), h, end, eps);
+  const out = finishLayer(gatedRmsNorm(o, norm, from(0), headEps), h, end, eps);
   return { out, conv: convolved.state, recurrent };
+}
+
+/** Gated attention up to its last product: in_proj [projected, hidden], norms of a head, the cache's tokens, and the angles of this one, in radians [half]. */
+export interface AttentionValues {
+  readonly inNorm: Float32Array;
+  readonly in_proj: Float32Array;
+  readonly q_norm: Float32Array;
+  readonly k_norm: Float32Array;
+  /** [seen, kvHeads, dim], keys after norm and rotation. */
+  readonly k: Float32Array;
+  readonly v: Float32Array;
+  readonly angles: readonly number[];
+}
+
+/** Naive twin of `attentionLayer`, in double: the layer's output, and the token's key and value. */
+export function attentionLayerReference(
+  h: Float32Array,
+  end: EndValues,
+  { inNorm, in_proj, q_norm, k_norm, k, v, angles }: AttentionValues,
+  { heads, kvHeads, dim, half }: AttentionShape,
+  { eps, headEps }: { eps: number; headEps: number },
+): { out: Float64Array; k: Float64Array; v: Float64Array } {
+  const p = linearReference(rmsNorm(h, inNorm, eps, 1), in_proj, [1, in_proj.length / h.length, h.length]);
+  const part = (offset: number, count: number, stride: number) =>
+    Array.from({ length: count }, (_, i) => [...p.subarray(offset + i * stride, offset + i * stride + dim)]).flat();
+  const turned = (values: number[], weight: Float32Array) =>
+    rope(rmsNorm(values, weight, headEps, 1), [1, values.length / dim, dim], angles, half, 1);
+  const key = turned(part(2 * heads * dim, kvHeads, dim), k_norm);
+  const value = Float64Array.from(part((2 * heads + kvHeads) * dim, kvHeads, dim));
+  const attended = attentionReference({
+    q: turned(part(0, heads, 2 * dim), q_norm),
+    k: [...k, ...key],
+    v: [...v, ...value],
+    heads,
+    kvHeads,
+    dim,
+    segments: 1,
+    scale: 1 / Math.sqrt(dim),
+    causal: true,
+  });
+  const gated = sigmoidGate(attended, part(dim, heads, 2 * dim));
+  return { out: finishLayer(gated, h, end, eps), k: key, v: value };
 }

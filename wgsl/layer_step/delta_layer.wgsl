@@ -1,15 +1,14 @@
 // A whole decoder layer with a gated delta net, for one token, in one dispatch:
-//   p = in_proj (residual * rsqrt(mean(residual^2) + eps) * (weight_offset + in_norm)), columns q | k | v | z | b | a
-//   q, k, v go through a step of the causal convolution and SiLU (causal_conv1d/sequence.wgsl), then the gated delta rule and its norm (gated_delta/step.wgsl)
-//   and then finish.wgsl.
-// in_proj: [PROJECTED, HIDDEN]. taps: f32 [CHANNELS, TAPS]; history: f32 [CHANNELS, TAPS - 1], oldest first, moved on. A_log, dt_bias: f32 [VALUE_HEADS].
-// head_norm: f32 [DV]. state: f32 [VALUE_HEADS, DK, DV], updated in place. in_norm: f32 [HIDDEN]. The rest: finish.wgsl. All arithmetic in f32.
+// layer.wgsl with this between p and a: of p's columns q | k | v | z | b | a the first three go through a step of the causal convolution and SiLU
+// (causal_conv1d/sequence.wgsl), then all through the gated delta rule and its norm (gated_delta/step.wgsl).
+// taps: f32 [CHANNELS, TAPS]; history: f32 [CHANNELS, TAPS - 1], oldest first, moved on. A_log, dt_bias: f32 [VALUE_HEADS].
+// head_norm: f32 [DV]. state: f32 [VALUE_HEADS, DK, DV], updated in place. All arithmetic in f32.
 // words: u32 [PROJECTED + MIXED + 4 * VALUE_HEADS + HIDDEN + INNER]: exchange.wgsl.
 // One workgroup of a team: a share of every product, products.wgsl; and in between every so many quarters of a head's columns, QUADS * DK / ROWS threads with
 // 4 columns of ROWS rows of the state each.
 enable subgroups;
 diagnostic(off, subgroup_uniformity); // subgroups are threads in a row, and go through stretches together
-#include "layer_step/finish.wgsl"
+#include "layer_step/layer.wgsl"
 
 const KEY_HEADS: u32 = 16u;
 const VALUE_HEADS: u32 = 32u;
@@ -29,8 +28,6 @@ const MIXED_WORDS: u32 = PROJECTED;
 const SQUARES_WORDS: u32 = MIXED_WORDS + MIXED;
 const FINISH_WORDS: u32 = SQUARES_WORDS + 4u * VALUE_HEADS;
 
-@group(0) @binding(7) var<storage, read> in_norm: array<f32>;
-@group(0) @binding(8) var<storage, read> weights_3: array<vec4<u32>>; // in_proj
 @group(0) @binding(9) var<storage, read> taps: array<f32>;
 @group(0) @binding(10) var<storage, read_write> history: array<f32>;
 @group(0) @binding(11) var<storage, read> A_log: array<f32>;
@@ -176,20 +173,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) wor
     out[i] += tap_$k + past_$k;
 #end
   }
-  var square = 0.0;
-#repeat j HIDDEN_ROUNDS
-  {
-    let i = min(thread + $ju * THREADS, HIDDEN - 1u);
-    let value = residual[i];
-    square += select(0.0, value * value, thread + $ju * THREADS < HIDDEN);
-    put(i, value * (params.weight_offset + in_norm[i]));
-  }
-#end
-  note_square(square, thread);
-  workgroupBarrier();
-  multiply_3(projected, projected.y, thread);
-  workgroupBarrier();
-  let factor = inverse_rms(thread);
+  let factor = project(projected, thread);
   if thread < projected.y {
     var value = factor * total_3(thread);
     if column < CHANNELS {

@@ -1,10 +1,10 @@
 // Products of one row, x w^T, by a team of workgroups: each makes the results of its share of w's rows. w: [rows, 8 * WIDTH] bf16 or f16; x in workgroup memory, f32; sums in f32.
 // A subgroup multiplies PIECES * LANES * 8 neighbouring elements of one row at a time, a stretch, with the next ones on their way, and leaves their sum in workgroup
 // memory.
-// Products: 0 out_proj, 1 gate_up (a workgroup's gate rows, then as many up rows), 2 down, 3 whatever the mixer begins with.
+// Products: 0 out_proj, 1 gate_up (a workgroup's gate rows, then as many up rows), 2 down, 3 in_proj.
 #include "common/dtype.wgsl"
 
-const PRODUCTS: u32 = 3u;
+const PRODUCTS: u32 = 4u;
 const MIXED: u32 = 4096u;
 const HIDDEN: u32 = 2560u;
 const INNER: u32 = 9216u;

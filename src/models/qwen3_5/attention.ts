@@ -1,12 +1,14 @@
 import { cachedAttention } from '../../kernels/cached_attention.ts';
 import type { Rope } from '../../kernels/head_norm_rope.ts';
 import { heads } from '../../kernels/heads.ts';
+import type { AttentionMixer } from '../../kernels/layer_mixers.ts';
+import type { MixerStep } from '../../kernels/layer_step.ts';
 import { type InputNorm, linear } from '../../kernels/matmul.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
 import type { KeyValueState, Place } from './cache.ts';
-import type { Qwen35TextConfig } from './config.ts';
+import { type Qwen35TextConfig, rotaryDim } from './config.ts';
 
 /**
  * Gated full attention (spec qwen3_5_text.md section 5): grouped keys, q/k norm, partial rotary embedding, and a sigmoid gate on the
@@ -44,12 +46,6 @@ export class GatedAttention {
    * @param residual [T, hidden_size] f32, added to the result
    */
   forward(h: Tensor, norm: InputNorm, rope: Rope, state: KeyValueState, at: number | Place, residual?: Tensor): Tensor {
-    const attended = this.mix(h, norm, rope, state, at, this.precision.operand);
-    return linear(attended, this.o_proj, residual === undefined ? {} : { residual });
-  }
-
-  /** All but `o_proj`: [T, num_attention_heads * head_dim]. */
-  mix(h: Tensor, norm: InputNorm, rope: Rope, state: KeyValueState, at: number | Place, dtype: 'f32' | 'f16'): Tensor {
     const { num_attention_heads: H, num_key_value_heads: G, head_dim: D, rms_norm_eps: eps } = this.config;
     const tokens = h.dim(0);
     const qkv = linear(h, this.qkv_proj, { norm });
@@ -60,13 +56,22 @@ export class GatedAttention {
     const value = heads(qkv, { tokens, heads: G, dim: D, tokenStride, offset: (2 * H + G) * D });
 
     const normOf = (weight: Tensor) => ({ kind: 'rms', weight, eps, weightOffset: 1 }) as const;
-    return cachedAttention({ query, key, value, gate }, state, {
+    const attended = cachedAttention({ query, key, value, gate }, state, {
       qNorm: normOf(this.q_norm),
       kNorm: normOf(this.k_norm),
       rope,
       ...(typeof at === 'number' ? { total: at + tokens } : { total: at.reach, cursor: at.cursor }),
-      dtype,
+      dtype: this.precision.operand,
       variant: this.precision.attention,
     });
+    return linear(attended, this.o_proj, residual === undefined ? {} : { residual });
+  }
+
+  /** Its weights, as one token takes them. */
+  get step(): MixerStep<AttentionMixer> {
+    const { num_attention_heads: heads, num_key_value_heads: kvHeads, head_dim: dim, rms_norm_eps } = this.config;
+    const shape = { heads, kvHeads, dim, half: rotaryDim(this.config) / 2, cache: this.precision.cache };
+    const mixer = { kind: 'attention', q_norm: this.q_norm, k_norm: this.k_norm, shape } as const;
+    return { in_proj: this.qkv_proj, mixer, headEps: rms_norm_eps, out_proj: this.o_proj };
   }
 }

@@ -1,6 +1,7 @@
 import { convolvedLinear } from '../../kernels/causal_conv1d.ts';
 import { type DeltaShape, gatedDeltaNorm } from '../../kernels/gated_delta.ts';
-import type { DeltaStart } from '../../kernels/layer_step.ts';
+import type { DeltaMixer } from '../../kernels/layer_mixers.ts';
+import type { MixerStep } from '../../kernels/layer_step.ts';
 import { type InputNorm, linear } from '../../kernels/matmul.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Precision } from '../precision.ts';
@@ -72,9 +73,10 @@ export class GatedDeltaNet {
     return linear(normed, this.out_proj, { groups, ...(residual && { residual }) });
   }
 
-  /** All but `out_proj` as `deltaLayer` takes it; `norm` is that of the layer's input. */
-  start(norm: InputNorm): DeltaStart {
-    const { in_proj, conv1d, A_log, dt_bias, shape, config } = this;
-    return { inNorm: norm, in_proj, conv1d, A_log, dt_bias, norm: this.norm, eps: config.rms_norm_eps, shape };
+  /** Its weights, as one token takes them. */
+  get step(): MixerStep<DeltaMixer> {
+    const { in_proj, conv1d, A_log, dt_bias, norm, shape, out_proj } = this;
+    const mixer = { kind: 'delta', conv1d, A_log, dt_bias, norm, shape } as const;
+    return { in_proj, mixer, headEps: this.config.rms_norm_eps, out_proj };
   }
 }

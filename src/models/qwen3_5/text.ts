@@ -3,9 +3,9 @@ import { add } from '../../kernels/elementwise.ts';
 import { embedding } from '../../kernels/embedding.ts';
 import type { Rope } from '../../kernels/head_norm_rope.ts';
 import {
+  attentionLayer,
   createExchange,
   deltaLayer,
-  finishLayer,
   type LayerStep,
   leastTeam,
   mayStep,
@@ -94,22 +94,24 @@ export class DecoderLayer {
     return this.mlp.forward(this.#addMixer(h, state), this.post_attention_layernorm);
   }
 
-  /** What `deltaLayer` and `finishLayer` take. */
+  /** Its weights, as one token takes them. */
   get weights(): LayerStep {
-    const { mixer, mlp, post_attention_layernorm: norm } = this;
-    const [delta, out_proj] =
-      mixer instanceof GatedDeltaNet ? [mixer.start(this.input_layernorm), mixer.out_proj] : [undefined, mixer.o_proj];
-    return { end: { out_proj, norm, gate_up: mlp.gate_up_proj, down: mlp.down_proj }, delta };
+    return { ...this.#outsideMixer, ...this.mixer.step };
   }
 
-  /** One token, in as few dispatches as can be. */
+  get #outsideMixer() {
+    const { input_layernorm: inNorm, post_attention_layernorm: norm, mlp } = this;
+    return { inNorm, norm, gate_up: mlp.gate_up_proj, down: mlp.down_proj };
+  }
+
+  /** One token, in one dispatch. */
   #step(h: Tensor, { rope, cache, at }: ForwardState, team: Team): Tensor {
+    const { mixer } = this;
     const state = cache.layers[this.index]!;
-    const { end, delta } = this.weights;
-    if (delta !== undefined) return deltaLayer(h, { end, delta }, state as DeltaState, team);
-    const attention = this.mixer as GatedAttention;
-    const mixed = attention.mix(h, this.input_layernorm, rope, state as KeyValueState, at, 'f32');
-    return finishLayer(mixed, h, end, team);
+    if (mixer instanceof GatedDeltaNet)
+      return deltaLayer(h, { ...this.#outsideMixer, ...mixer.step }, state as DeltaState, team);
+    const seen = typeof at === 'number' ? at : at.reach - 1;
+    return attentionLayer(h, { ...this.#outsideMixer, ...mixer.step }, state as KeyValueState, { rope, seen }, team);
   }
 
   /** h + mixer(norm of h); the sum is part of the mixer's last product unless somebody wants to see the mixer's own result. */
@@ -212,16 +214,14 @@ export class TextModel {
     const may = device.isRehearsing && kinds.every((step) => mayStep(device, step));
     const workgroups = may ? Math.max(...kinds.map((step) => leastTeam(device, step))) : this.team;
     if (workgroups === 0) return undefined;
-    const exchange = createExchange(
-      device,
-      this.layers.map(({ weights }) => weights),
-    );
-    return (layer) => ({ workgroups, exchange: exchange.rows(layer, 1) });
+    const steps = this.layers.map(({ weights }) => weights);
+    const exchanges = createExchange(device, steps, workgroups);
+    return (layer) => ({ workgroups, exchange: exchanges[layer]! });
   }
 
   /** The weights of a layer of each kind: with a delta net, and with attention. */
   #kinds() {
-    const kinds = new Map(this.layers.map(({ weights }) => [weights.delta === undefined, weights]));
+    const kinds = new Map(this.layers.map(({ weights }) => [weights.mixer.kind, weights]));
     return [...kinds.values()];
   }
 

@@ -1,7 +1,9 @@
-// What a decoder layer does with one token after its mixer:
+// What a decoder layer does with one token before and after its mixer, which makes a of p:
+//   p = in_proj m, m = residual * rsqrt(mean(residual^2) + eps) * (weight_offset + in_norm)
 //   h = residual + out_proj a;   n = h * rsqrt(mean(h^2) + eps) * (weight_offset + norm);   f = silu(gate n) * (up n);   out = h + down f
-// out_proj: [HIDDEN, MIXED], gate_up: [2 * INNER, HIDDEN], gate rows first, down: [HIDDEN, INNER]. norm, residual, out: f32 [HIDDEN]. All arithmetic in f32.
-// Each workgroup makes its share of h, f and out (of h at most a value a thread), and reads all of a, h and f.
+// in_proj: [PROJECTED, HIDDEN], out_proj: [HIDDEN, MIXED], gate_up: [2 * INNER, HIDDEN], gate rows first, down: [HIDDEN, INNER].
+// in_norm, norm, residual, out: f32 [HIDDEN]. All arithmetic in f32.
+// Each workgroup makes its share of p, h, f and out (of p and h at most a value a thread), and reads all of a, h and f.
 #include "layer_step/exchange.wgsl"
 #include "layer_step/products.wgsl"
 #include "common/sigmoid.wgsl"
@@ -12,11 +14,14 @@ const INNER_ROUNDS: u32 = 9u;
 
 struct Params {
   eps: f32,
-  head_eps: f32, // of the delta net's norm
+  head_eps: f32, // of the heads' norms in the mixer
   weight_offset: f32,
   patience: u32, // looks at a word before giving up
   muster: u32, // 0: work; else looks at who is there
   never: u32, // 0, which the compiler cannot know
+  splits: u32, // attention_layer.wgsl alone, and the next two
+  at_cursor: u32,
+  seen: u32,
 }
 
 @group(0) @binding(0) var<storage, read> weights_0: array<vec4<u32>>; // out_proj
@@ -25,6 +30,8 @@ struct Params {
 @group(0) @binding(3) var<storage, read> norm: array<f32>;
 @group(0) @binding(4) var<storage, read> residual: array<f32>;
 @group(0) @binding(6) var<storage, read_write> out: array<f32>;
+@group(0) @binding(7) var<storage, read> in_norm: array<f32>;
+@group(0) @binding(8) var<storage, read> weights_3: array<vec4<u32>>; // in_proj
 
 var<workgroup> squares_of_x: array<f32, SUBGROUPS>;
 var<private> own_residual: f32;
@@ -47,6 +54,24 @@ fn inverse_rms(thread: u32) -> f32 {
     sum += squares_of_x[i];
   }
   return inverseSqrt(subgroupAdd(sum) / f32(HIDDEN) + params.eps);
+}
+
+// p, but for the factor that is returned: sums of the workgroup's share, for total_3. begin_3 comes first.
+fn project(projected: vec2<u32>, thread: u32) -> f32 {
+  var square = 0.0;
+#repeat j HIDDEN_ROUNDS
+  {
+    let i = min(thread + $ju * THREADS, HIDDEN - 1u);
+    let value = residual[i];
+    square += select(0.0, value * value, thread + $ju * THREADS < HIDDEN);
+    put(i, value * (params.weight_offset + in_norm[i]));
+  }
+#end
+  note_square(square, thread);
+  workgroupBarrier();
+  multiply_3(projected, projected.y, thread);
+  workgroupBarrier();
+  return inverse_rms(thread);
 }
 
 // Asks for what `finish` needs besides weights, long before.
