@@ -9,6 +9,9 @@ export const THREADS = 1024;
 const STATE_ROWS = 4;
 /** Keys whose scores a workgroup holds at a time, besides the newest one's, are a multiple of so many. */
 const BLOCK_STEP = 512;
+/** Threads that share a key, and most dims of a head, whose key and value lie where sums of products do. */
+const KEY_LANES = 8;
+const MOST_DIM = 512;
 /** Parts of attention's tokens that a workgroup puts together at the same time, and most parts. */
 const PARTS = 32;
 const MOST_PARTS = 64;
@@ -108,6 +111,7 @@ function attentionPlan({ shape }: AttentionMixer, lanes: number, width: number):
   const group = heads / kvHeads;
   const quads = Math.ceil(group / 4);
   const brought = (group + 2) * dim;
+  const keyLanes = Math.min(KEY_LANES, dim / 8);
   const block = BLOCK_STEP * Math.max(1, Math.floor((width / quads - 1) / BLOCK_STEP));
   return {
     kernel: 'layer_step/attention_layer',
@@ -117,9 +121,9 @@ function attentionPlan({ shape }: AttentionMixer, lanes: number, width: number):
       Number.isInteger(group) &&
       Number.isInteger(Math.log2(dim)) &&
       dim >= Math.max(32, lanes) &&
-      dim <= THREADS &&
+      dim <= MOST_DIM &&
       2 * half <= dim &&
-      lanes >= 4,
+      lanes % keyLanes === 0,
     constants: {
       HEADS: heads,
       KV_HEADS: kvHeads,
@@ -130,7 +134,7 @@ function attentionPlan({ shape }: AttentionMixer, lanes: number, width: number):
       KV_DTYPE: DTYPE_CODE[cache],
       MOST_SPLITS: MOST_PARTS,
       BLOCK: block,
-      LANE_PIECES: Math.ceil(dim / 8 / lanes),
+      KEY_LANES: keyLanes,
       BROUGHT_ROUNDS: Math.ceil(brought / THREADS),
     },
     brought: heads * dim,

@@ -1,18 +1,19 @@
 // Attention of one token over a part of the tokens before it, for the GROUP query heads of a key head, by a workgroup: part of attention_layer.wgsl.
-// For BLOCK keys at a time: scores, a subgroup a key and a lane eight of its dims; maximum and exponentials (Milakov and Gimelshein 2018); and values, a thread
-// two dims of every SUBSETS-th one. The last part also takes the token itself, and stores its key and value.
-// x_low holds queries and the new key and value while x_high holds what they were before their norms, then scores, four heads a vec4; then both, sums.
-const DIM: u32 = 256u; // a power of two, from 32 to THREADS
+// For BLOCK keys at a time: scores, KEY_LANES threads a key; maximum and exponentials (Milakov and Gimelshein 2018); and values, a thread two dims of every
+// SUBSETS-th one. The last part also takes the token itself, whose key and value lie in `sums` meanwhile and reach the cache in the end.
+// x_high holds queries before their norms and x_low after; then x_high scores, four heads a vec4; then both what threads have summed up.
+const DIM: u32 = 256u; // a power of two, from 32 to 512
 const GROUP: u32 = 4u;
 const QUADS: u32 = 1u; // GROUP / 4, rounded up
 const HALF: u32 = 32u;
 const KV_DTYPE: u32 = 1u;
 const MOST_SPLITS: u32 = 64u;
-const BLOCK: u32 = 1024u; // a multiple of KEYS * SUBGROUPS and of VALUES * SUBSETS
-const KEYS: u32 = 2u; // that a subgroup has on their way
+const BLOCK: u32 = 1024u; // a multiple of TEAMS and of VALUES * SUBSETS
 const VALUES: u32 = 8u; // that a thread has on their way
 const PIECES: u32 = DIM / 8u;
-const LANE_PIECES: u32 = 1u; // PIECES / LANES, rounded up
+const KEY_LANES: u32 = 8u; // as many pieces as DIM has, or 8
+const TEAMS: u32 = THREADS / KEY_LANES;
+const LANE_PIECES: u32 = PIECES / KEY_LANES;
 const PAIRS: u32 = DIM / 2u;
 const SUBSETS: u32 = THREADS / PAIRS;
 const HALF_THREADS: u32 = THREADS / 2u;
@@ -44,7 +45,7 @@ struct Stored {
 }
 
 fn fetch_key(token: u32, g: u32, piece: u32) -> Stored {
-  let at = ((token * KV_HEADS + g) * PIECES + min(piece, PIECES - 1u)) * select(1u, 2u, KV_DTYPE == DTYPE_F32);
+  let at = ((token * KV_HEADS + g) * PIECES + piece) * select(1u, 2u, KV_DTYPE == DTYPE_F32);
   if KV_DTYPE == DTYPE_F32 {
     return Stored(k[at], k[at + 1u]);
   }
@@ -82,12 +83,12 @@ fn as_stored(x: f32) -> f32 {
   return widen_pair(narrow_pair(x, 0.0), KV_DTYPE).x;
 }
 
-// Where quad i of vector h (queries, new key, new value) lies in x_low: even quads first, so that lanes that read every other one fall on different banks.
+// Where quad i of query h lies in x_low: even quads first, so that lanes that read every other one fall on different banks.
 fn place_of(h: u32, i: u32) -> u32 {
   return h * 2u * PIECES + i % 2u * PIECES + i / 2u;
 }
 
-// Brings queries, for the last part key and value too, to x_low: dim `thread % DIM` of each, with its norms' weights and its angle.
+// Brings queries to x_low, and for the last part key and value to `sums`: dim `thread % DIM` of each, with its norms' weights and its angle.
 fn prepare(g: u32, is_last: bool, norms: vec2<f32>, angle: vec2<f32>, thread: u32) {
   let count = DIM * select(GROUP, GROUP + 2u, is_last);
   let d = thread % DIM;
@@ -124,19 +125,30 @@ fn prepare(g: u32, is_last: bool, norms: vec2<f32>, angle: vec2<f32>, thread: u3
       }
       value *= inverseSqrt(square / f32(DIM) + params.head_eps);
     }
-    value = select(as_stored(value), value / sqrt(f32(DIM)), h < GROUP);
-    x_low[place_of(h, d / 4u)][d % 4u] = value;
+    if h < GROUP {
+      x_low[place_of(h, d / 4u)][d % 4u] = value / sqrt(f32(DIM));
+    } else {
+      sums[i - GROUP * DIM] = as_stored(value);
+    }
   }
 #end
   workgroupBarrier();
+}
+
+fn new_key_quad(i: u32) -> vec4<f32> {
+  return vec4<f32>(sums[4u * i], sums[4u * i + 1u], sums[4u * i + 2u], sums[4u * i + 3u]);
+}
+
+fn new_value(pair: u32) -> vec2<f32> {
+  return vec2<f32>(sums[DIM + 2u * pair], sums[DIM + 2u * pair + 1u]);
 }
 
 // Stores the new key and value as token `token` of the cache.
 fn store_newest(token: u32, g: u32, thread: u32) {
   let row = token * KV_HEADS + g;
   if thread < PIECES {
-    let low = x_low[place_of(GROUP, 2u * thread)];
-    let high = x_low[place_of(GROUP, 2u * thread + 1u)];
+    let low = new_key_quad(2u * thread);
+    let high = new_key_quad(2u * thread + 1u);
     if KV_DTYPE == DTYPE_F32 {
       k[2u * (row * PIECES + thread)] = bitcast<vec4<u32>>(low);
       k[2u * (row * PIECES + thread) + 1u] = bitcast<vec4<u32>>(high);
@@ -155,38 +167,24 @@ fn store_newest(token: u32, g: u32, thread: u32) {
   }
 }
 
-fn new_value(pair: u32) -> vec2<f32> {
-  let quad = x_low[place_of(GROUP + 1u, pair / 2u)];
-  return select(quad.xy, quad.zw, pair % 2u == 1u);
-}
-
-// The sum over a subgroup of component `lane / (LANES / 4)`: lanes give half of what they hold for half of what others do, twice.
+// The sum over KEY_LANES threads of component `lane / (KEY_LANES / 4)`: they give half of what they hold for half of what others do, twice.
 fn quad_sum(value: vec4<f32>, lane: u32) -> f32 {
-  let upper = lane >= LANES / 2u;
-  let pair = select(value.xy, value.zw, upper) + subgroupShuffleXor(select(value.zw, value.xy, upper), LANES / 2u);
-  let odd = lane / (LANES / 4u) % 2u == 1u;
-  var sum = select(pair.x, pair.y, odd) + subgroupShuffleXor(select(pair.y, pair.x, odd), LANES / 4u);
-  for (var mask = LANES / 8u; mask > 0u; mask /= 2u) {
+  let upper = lane >= KEY_LANES / 2u;
+  let pair = select(value.xy, value.zw, upper) + subgroupShuffleXor(select(value.zw, value.xy, upper), KEY_LANES / 2u);
+  let odd = lane / (KEY_LANES / 4u) % 2u == 1u;
+  var sum = select(pair.x, pair.y, odd) + subgroupShuffleXor(select(pair.y, pair.x, odd), KEY_LANES / 4u);
+  for (var mask = KEY_LANES / 8u; mask > 0u; mask /= 2u) {
     sum += subgroupShuffleXor(sum, mask);
   }
   return sum;
 }
 
-#repeat q QUADS
-// Notes a key's scores, of each query head 4 * $q and on in the lanes of its quarter; returns the larger of them and `most`.
-fn note_score_$q(dots: vec4<f32>, slot: u32, most: f32, lane: u32) -> f32 {
-  let score = quad_sum(dots, lane);
-  if lane % (LANES / 4u) == 0u {
-    x_high[slot * QUADS + $qu][lane / (LANES / 4u)] = score;
-  }
-  return max(most, score);
-}
-#end
-
 // Part `split` for key head g.
 fn attend(g: u32, split: u32, thread: u32) {
   let lane = thread % LANES;
   let subgroup = thread / LANES;
+  let key_lane = thread % KEY_LANES;
+  let team = thread / KEY_LANES;
   let pair = thread % PAIRS;
   let subset = thread / PAIRS;
   var seen = params.seen;
@@ -199,33 +197,34 @@ fn attend(g: u32, split: u32, thread: u32) {
   let start = min(split * share, seen);
   let end = min(start + share, seen);
   let is_last = split + 1u == params.splits;
-  let final_token = max(end, 1u) - 1u; // read in place of tokens beyond the end: behind branches loads would wait for one another
 
-#repeat b KEYS
+  // The first keys and values are on their way while queries are waited for.
 #repeat p LANE_PIECES
-  var key_$b_$p = fetch_key(min(start + subgroup + $bu * SUBGROUPS, final_token), g, lane + $pu * LANES);
+  var key_$p: Stored;
 #end
+  if start + team < end {
+#repeat p LANE_PIECES
+    key_$p = fetch_key(start + team, g, key_lane + $pu * KEY_LANES);
 #end
+  }
 #repeat b VALUES
-  var value_$b = fetch_value(min(start + subset + $bu * SUBSETS, final_token), g, pair);
+  var value_$b: vec2<u32>;
+  if start + subset + $bu * SUBSETS < end {
+    value_$b = fetch_value(start + subset + $bu * SUBSETS, g, pair);
+  }
 #end
   let norms = params.weight_offset + vec2<f32>(q_norm[thread % DIM], k_norm[thread % DIM]);
   let angle = table[row * HALF + thread % DIM % HALF];
   for (var i = 0u; i < params.never; i++) {
     out[i] += norms.x + norms.y + angle.x + angle.y;
-#repeat b KEYS
 #repeat p LANE_PIECES
-    out[i] += f32(key_$b_$p.first.x ^ key_$b_$p.second.x);
-#end
+    out[i] += f32(key_$p.first.x ^ key_$p.second.x);
 #end
 #repeat b VALUES
     out[i] += f32(value_$b.x ^ value_$b.y);
 #end
   }
   prepare(g, is_last, norms, angle, thread);
-  if is_last {
-    store_newest(seen, g, thread);
-  }
 
 #repeat q QUADS
   var low_$q = vec4<f32>(); // sums of heads 4 * $q and the next, two dims each
@@ -237,60 +236,51 @@ fn attend(g: u32, split: u32, thread: u32) {
     let count = min(BLOCK, end - block);
     let has_newest = is_last && block + BLOCK >= end;
 #repeat q QUADS
-    var most_$q = LEAST;
+    var most_$q = LEAST; // of heads in whose sums this thread ends up
 #end
-    for (var slot = subgroup; slot < count; slot += KEYS * SUBGROUPS) {
-#repeat b KEYS
+    // All of a subgroup's teams go on while one has a key; in the round after the last one the newest key has its turn.
+    for (var first = 0u; first < count + select(0u, 1u, has_newest); first += TEAMS) {
+      let slot = first + team;
+      let is_newest = has_newest && slot == count;
 #repeat q QUADS
-      var dots_$b_$q = vec4<f32>();
-#end
+      var dots_$q = vec4<f32>();
 #end
 #repeat p LANE_PIECES
-      let piece_at_$p = min(lane + $pu * LANES, PIECES - 1u);
-      let counts_$p = select(0.0, 1.0, lane + $pu * LANES < PIECES);
-#repeat b KEYS
-      let wide_$b_$p = widen_key(key_$b_$p);
-      key_$b_$p = fetch_key(min(block + slot + ($bu + KEYS) * SUBGROUPS, final_token), g, lane + $pu * LANES);
-#end
-#repeat q QUADS
-#repeat h 4
       {
-        let at = min($[4 * $q + $h]u, GROUP - 1u) * 2u * PIECES + piece_at_$p;
-        let q_low = counts_$p * x_low[at];
-        let q_high = counts_$p * x_low[at + PIECES];
-#repeat b KEYS
-        dots_$b_$q[$h] += dot(wide_$b_$p.low, q_low) + dot(wide_$b_$p.high, q_high);
-#end
-      }
-#end
-#end
-#end
-#repeat b KEYS
-      if slot + $bu * SUBGROUPS < count {
-#repeat q QUADS
-        most_$q = note_score_$q(dots_$b_$q, slot + $bu * SUBGROUPS, most_$q, lane);
-#end
-      }
-#end
-    }
-    if has_newest && subgroup == 0u {
-#repeat q QUADS
-      {
-        var dots = vec4<f32>();
-        for (var piece = lane; piece < PIECES; piece += LANES) {
-          let at = GROUP * 2u * PIECES + piece;
-#repeat h 4
-          dots[$h] += dot(x_low[at], x_low[min($[4 * $q + $h]u, GROUP - 1u) * 2u * PIECES + piece]);
-          dots[$h] += dot(x_low[at + PIECES], x_low[min($[4 * $q + $h]u, GROUP - 1u) * 2u * PIECES + PIECES + piece]);
-#end
+        let piece = key_lane + $pu * KEY_LANES;
+        var key = widen_key(key_$p);
+        if is_newest {
+          key = Eight(new_key_quad(2u * piece), new_key_quad(2u * piece + 1u));
         }
-        most_$q = note_score_$q(dots, count, most_$q, lane);
+#repeat q QUADS
+#repeat h 4
+        dots_$q[$h] += dot(key.low, x_low[min($[4 * $q + $h]u, GROUP - 1u) * 2u * PIECES + piece]);
+        dots_$q[$h] += dot(key.high, x_low[min($[4 * $q + $h]u, GROUP - 1u) * 2u * PIECES + PIECES + piece]);
+#end
+#end
+      }
+#end
+      if block + slot + TEAMS < end {
+#repeat p LANE_PIECES
+        key_$p = fetch_key(block + slot + TEAMS, g, key_lane + $pu * KEY_LANES);
+#end
+      }
+#repeat q QUADS
+      let score_$q = quad_sum(dots_$q, key_lane);
+      if slot < count || is_newest {
+        most_$q = max(most_$q, score_$q);
+        if key_lane % (KEY_LANES / 4u) == 0u {
+          x_high[slot * QUADS + $qu][key_lane / (KEY_LANES / 4u)] = score_$q;
+        }
       }
 #end
     }
 #repeat q QUADS
-    if lane % (LANES / 4u) == 0u {
-      peaks[subgroup * QUADS + $qu][lane / (LANES / 4u)] = most_$q;
+    for (var mask = KEY_LANES; mask < LANES; mask *= 2u) {
+      most_$q = max(most_$q, subgroupShuffleXor(most_$q, mask));
+    }
+    if lane < KEY_LANES && lane % (KEY_LANES / 4u) == 0u {
+      peaks[subgroup * QUADS + $qu][lane / (KEY_LANES / 4u)] = most_$q;
     }
 #end
     workgroupBarrier();
@@ -324,17 +314,22 @@ fn attend(g: u32, split: u32, thread: u32) {
 
     for (var slot = subset; slot < count; slot += VALUES * SUBSETS) {
 #repeat b VALUES
-      let wide_$b = widen_value(value_$b);
-      value_$b = fetch_value(min(block + slot + ($bu + VALUES) * SUBSETS, final_token), g, pair);
-      let slot_$b = slot + $bu * SUBSETS;
+      if slot + $bu * SUBSETS < count {
+        let value = widen_value(value_$b);
 #repeat q QUADS
-      let weight_$b_$q = select(vec4<f32>(), x_high[min(slot_$b, count - 1u) * QUADS + $qu], slot_$b < count);
-      low_$q += weight_$b_$q.xxyy * wide_$b.xyxy;
-      high_$q += weight_$b_$q.zzww * wide_$b.xyxy;
+        let weight_$q = x_high[(slot + $bu * SUBSETS) * QUADS + $qu];
+        low_$q += weight_$q.xxyy * value.xyxy;
+        high_$q += weight_$q.zzww * value.xyxy;
 #end
+      }
+#end
+#repeat b VALUES
+      if block + slot + ($bu + VALUES) * SUBSETS < end {
+        value_$b = fetch_value(block + slot + ($bu + VALUES) * SUBSETS, g, pair);
+      }
 #end
     }
-    if has_newest && subset == 0u {
+    if has_newest && subset + 1u == SUBSETS {
       let newest = new_value(pair);
 #repeat q QUADS
       let weight_$q = x_high[count * QUADS + $qu];
@@ -395,6 +390,9 @@ fn attend(g: u32, split: u32, thread: u32) {
     if i % DIM == 0u {
       send(part + MIXED + g * GROUP + h, select(LEAST, peak + log(mass), mass > 0.0));
     }
+  }
+  if is_last {
+    store_newest(seen, g, thread);
   }
   workgroupBarrier();
 }
