@@ -10,7 +10,7 @@ const STATE_ROWS = 4;
 /** Keys whose scores a workgroup holds at a time, besides the newest one's, are a multiple of so many. */
 const BLOCK_STEP = 512;
 /** Threads that share a key, and most dims of a head, whose key and value lie where sums of products do. */
-const KEY_LANES = 8;
+const KEY_LANES = 16;
 const MOST_DIM = 512;
 /** Parts of attention's tokens that a workgroup puts together at the same time, and most parts. */
 const PARTS = 32;
@@ -111,7 +111,7 @@ function attentionPlan({ shape }: AttentionMixer, lanes: number, width: number):
   const group = heads / kvHeads;
   const quads = Math.ceil(group / 4);
   const brought = (group + 2) * dim;
-  const keyLanes = Math.min(KEY_LANES, dim / 8);
+  const keyLanes = Math.min(KEY_LANES, dim / 8, lanes);
   const block = BLOCK_STEP * Math.max(1, Math.floor((width / quads - 1) / BLOCK_STEP));
   return {
     kernel: 'layer_step/attention_layer',
@@ -123,7 +123,7 @@ function attentionPlan({ shape }: AttentionMixer, lanes: number, width: number):
       dim >= Math.max(32, lanes) &&
       dim <= MOST_DIM &&
       2 * half <= dim &&
-      lanes % keyLanes === 0,
+      lanes >= 4,
     constants: {
       HEADS: heads,
       KV_HEADS: kvHeads,
@@ -139,7 +139,7 @@ function attentionPlan({ shape }: AttentionMixer, lanes: number, width: number):
     },
     brought: heads * dim,
     width: Math.max((block + 1) * quads, (THREADS / 2) * quads, brought / 4, ((PARTS + 1) * MOST_PARTS) / 4),
-    bytes: (4 * brought) / lanes + 32 * quads * (THREADS / lanes) + 4 * (MOST_PARTS + PARTS),
+    bytes: (4 * brought) / lanes + 32 * quads * (THREADS / lanes + 1) + 4 * (MOST_PARTS + PARTS),
     words: (workgroups) => heads * dim + partsOf(shape, workgroups) * heads * (dim + 1),
     writes: [false, false, false, false, true, true],
   };

@@ -8,11 +8,11 @@ const QUADS: u32 = 1u; // GROUP / 4, rounded up
 const HALF: u32 = 32u;
 const KV_DTYPE: u32 = 1u;
 const MOST_SPLITS: u32 = 64u;
-const BLOCK: u32 = 1024u; // a multiple of TEAMS and of VALUES * SUBSETS
+const BLOCK: u32 = 1024u; // a multiple of SUBGROUPS * SUBGROUP_KEYS and of VALUES * SUBSETS
 const VALUES: u32 = 8u; // that a thread has on their way
 const PIECES: u32 = DIM / 8u;
-const KEY_LANES: u32 = 8u; // as many pieces as DIM has, or 8
-const TEAMS: u32 = THREADS / KEY_LANES;
+const KEY_LANES: u32 = 16u; // that share a key
+const SUBGROUP_KEYS: u32 = LANES / KEY_LANES;
 const LANE_PIECES: u32 = PIECES / KEY_LANES;
 const PAIRS: u32 = DIM / 2u;
 const SUBSETS: u32 = THREADS / PAIRS;
@@ -28,10 +28,12 @@ const LEAST: f32 = -3.0e38;
 @group(0) @binding(13) var<storage, read_write> k: array<vec4<u32>>;
 @group(0) @binding(14) var<storage, read_write> v: array<u32>;
 
-// By subgroup: squares of what it brought; maxima of scores, and sums of exponentials.
+// By subgroup: squares of what it brought; highest scores, and sums of weights, which are their exponentials. And both of all blocks so far.
 var<workgroup> head_squares: array<f32, (GROUP + 2u) * HEAD_SUBGROUPS>;
 var<workgroup> peaks: array<vec4<f32>, QUADS * SUBGROUPS>;
 var<workgroup> masses: array<vec4<f32>, QUADS * SUBGROUPS>;
+var<workgroup> peak_so_far: array<vec4<f32>, QUADS>;
+var<workgroup> mass_so_far: array<vec4<f32>, QUADS>;
 
 struct Eight {
   low: vec4<f32>,
@@ -43,6 +45,18 @@ struct Stored {
   first: vec4<u32>,
   second: vec4<u32>,
 }
+
+// What a thread has on its way; and sums of heads 4 * q and the next, two dims each, and of the two heads after them.
+#repeat p LANE_PIECES
+var<private> key_$p: Stored;
+#end
+#repeat b VALUES
+var<private> value_$b: vec2<u32>;
+#end
+#repeat q QUADS
+var<private> low_$q: vec4<f32>;
+var<private> high_$q: vec4<f32>;
+#end
 
 fn fetch_key(token: u32, g: u32, piece: u32) -> Stored {
   let at = ((token * KV_HEADS + g) * PIECES + piece) * select(1u, 2u, KV_DTYPE == DTYPE_F32);
@@ -179,14 +193,138 @@ fn quad_sum(value: vec4<f32>, lane: u32) -> f32 {
   return sum;
 }
 
+// Asks for a token's key, if it is not beyond the end.
+fn ask_for_key(token: u32, end: u32, g: u32, thread: u32) {
+  if token < end {
+#repeat p LANE_PIECES
+    key_$p = fetch_key(token, g, thread % KEY_LANES + $pu * KEY_LANES);
+#end
+  }
+}
+
+// Asks for values of every SUBSETS-th token from `first` or a little later on.
+fn ask_for_values(first: u32, end: u32, g: u32, thread: u32) {
+#repeat b VALUES
+  if first + thread / PAIRS + $bu * SUBSETS < end {
+    value_$b = fetch_value(first + thread / PAIRS + $bu * SUBSETS, g, thread % PAIRS);
+  }
+#end
+}
+
+// Scores of `slots` keys from `block` on, with the newest one in slot `newest` if there, go to x_high, and what each subgroup found highest to `peaks`.
+fn score(block: u32, slots: u32, newest: u32, end: u32, g: u32, thread: u32) {
+  let lane = thread % LANES;
+  let key_lane = thread % KEY_LANES;
+#repeat q QUADS
+  var highest_$q = LEAST; // of the head in whose sums this thread ends up
+#end
+  for (var first = thread / LANES * SUBGROUP_KEYS; first < slots; first += SUBGROUPS * SUBGROUP_KEYS) {
+    let slot = first + lane / KEY_LANES;
+#repeat q QUADS
+    var dots_$q = vec4<f32>();
+#end
+#repeat p LANE_PIECES
+    {
+      let piece = key_lane + $pu * KEY_LANES;
+      var key = widen_key(key_$p);
+      if slot == newest {
+        key = Eight(new_key_quad(2u * piece), new_key_quad(2u * piece + 1u));
+      }
+#repeat q QUADS
+#repeat h 4
+      dots_$q[$h] += dot(key.low, x_low[min($[4 * $q + $h]u, GROUP - 1u) * 2u * PIECES + piece]);
+      dots_$q[$h] += dot(key.high, x_low[min($[4 * $q + $h]u, GROUP - 1u) * 2u * PIECES + PIECES + piece]);
+#end
+#end
+    }
+#end
+    ask_for_key(block + slot + SUBGROUPS * SUBGROUP_KEYS, end, g, thread);
+#repeat q QUADS
+    let score_$q = quad_sum(dots_$q, key_lane);
+    if slot < slots {
+      highest_$q = max(highest_$q, score_$q);
+      if key_lane % (KEY_LANES / 4u) == 0u {
+        x_high[slot * QUADS + $qu][key_lane / (KEY_LANES / 4u)] = score_$q;
+      }
+    }
+#end
+  }
+#repeat q QUADS
+  for (var mask = KEY_LANES; mask < LANES; mask *= 2u) {
+    highest_$q = max(highest_$q, subgroupShuffleXor(highest_$q, mask));
+  }
+  if lane < KEY_LANES && lane % (KEY_LANES / 4u) == 0u {
+    peaks[thread / LANES * QUADS + $qu][lane / (KEY_LANES / 4u)] = highest_$q;
+  }
+#end
+}
+
+// Scores become weights, relative to the highest so far, and what was summed up before is brought in line.
+fn weigh(slots: u32, thread: u32) {
+  let scored = min(SUBGROUPS, (slots + SUBGROUP_KEYS - 1u) / SUBGROUP_KEYS); // subgroups with a key
+  let weighed = min(SUBGROUPS, (slots + LANES - 1u) / LANES);
+#repeat q QUADS
+  var highest_$q = peak_so_far[$q];
+  for (var s = 0u; s < scored; s++) {
+    highest_$q = max(highest_$q, peaks[s * QUADS + $qu]);
+  }
+  let shrink_$q = exp(peak_so_far[$q] - highest_$q);
+  low_$q *= shrink_$q.xxyy;
+  high_$q *= shrink_$q.zzww;
+  if thread / LANES < weighed {
+    var mass = vec4<f32>();
+    for (var slot = thread; slot < slots; slot += THREADS) {
+      let weight = exp(x_high[slot * QUADS + $qu] - highest_$q);
+      x_high[slot * QUADS + $qu] = weight;
+      mass += weight;
+    }
+    mass = subgroupAdd(mass);
+    if thread % LANES == 0u {
+      masses[thread / LANES * QUADS + $qu] = mass;
+    }
+  }
+#end
+  workgroupBarrier();
+#repeat q QUADS
+  if thread == $qu {
+    var mass = mass_so_far[$q] * shrink_$q;
+    for (var s = 0u; s < weighed; s++) {
+      mass += masses[s * QUADS + $qu];
+    }
+    mass_so_far[$q] = mass;
+    peak_so_far[$q] = highest_$q;
+  }
+#end
+}
+
+// Adds up weighted values of `count` tokens from `block` on, and the newest one if there.
+fn add_values(block: u32, count: u32, has_newest: bool, end: u32, g: u32, thread: u32) {
+  let subset = thread / PAIRS;
+  for (var first = 0u; first + subset < count; first += VALUES * SUBSETS) {
+#repeat b VALUES
+    if first + subset + $bu * SUBSETS < count {
+      let value = widen_value(value_$b);
+#repeat q QUADS
+      let weight_$q = x_high[(first + subset + $bu * SUBSETS) * QUADS + $qu];
+      low_$q += weight_$q.xxyy * value.xyxy;
+      high_$q += weight_$q.zzww * value.xyxy;
+#end
+    }
+#end
+    ask_for_values(block + first + VALUES * SUBSETS, end, g, thread);
+  }
+  if has_newest && subset + 1u == SUBSETS {
+    let value = new_value(thread % PAIRS);
+#repeat q QUADS
+    let weight_$q = x_high[count * QUADS + $qu];
+    low_$q += weight_$q.xxyy * value.xyxy;
+    high_$q += weight_$q.zzww * value.xyxy;
+#end
+  }
+}
+
 // Part `split` for key head g.
 fn attend(g: u32, split: u32, thread: u32) {
-  let lane = thread % LANES;
-  let subgroup = thread / LANES;
-  let key_lane = thread % KEY_LANES;
-  let team = thread / KEY_LANES;
-  let pair = thread % PAIRS;
-  let subset = thread / PAIRS;
   var seen = params.seen;
   var row = 0u;
   if params.at_cursor != 0u {
@@ -198,21 +336,8 @@ fn attend(g: u32, split: u32, thread: u32) {
   let end = min(start + share, seen);
   let is_last = split + 1u == params.splits;
 
-  // The first keys and values are on their way while queries are waited for.
-#repeat p LANE_PIECES
-  var key_$p: Stored;
-#end
-  if start + team < end {
-#repeat p LANE_PIECES
-    key_$p = fetch_key(start + team, g, key_lane + $pu * KEY_LANES);
-#end
-  }
-#repeat b VALUES
-  var value_$b: vec2<u32>;
-  if start + subset + $bu * SUBSETS < end {
-    value_$b = fetch_value(start + subset + $bu * SUBSETS, g, pair);
-  }
-#end
+  // The first keys are on their way while queries are waited for.
+  ask_for_key(start + thread / KEY_LANES, end, g, thread);
   let norms = params.weight_offset + vec2<f32>(q_norm[thread % DIM], k_norm[thread % DIM]);
   let angle = table[row * HALF + thread % DIM % HALF];
   for (var i = 0u; i < params.never; i++) {
@@ -220,132 +345,26 @@ fn attend(g: u32, split: u32, thread: u32) {
 #repeat p LANE_PIECES
     out[i] += f32(key_$p.first.x ^ key_$p.second.x);
 #end
-#repeat b VALUES
-    out[i] += f32(value_$b.x ^ value_$b.y);
-#end
+  }
+  if thread < QUADS {
+    peak_so_far[thread] = vec4<f32>(LEAST);
+    mass_so_far[thread] = vec4<f32>();
   }
   prepare(g, is_last, norms, angle, thread);
 
 #repeat q QUADS
-  var low_$q = vec4<f32>(); // sums of heads 4 * $q and the next, two dims each
-  var high_$q = vec4<f32>(); // and of the two after them
-  var peak_$q = vec4<f32>(LEAST);
-  var mass_$q = vec4<f32>();
+  low_$q = vec4<f32>();
+  high_$q = vec4<f32>();
 #end
   for (var block = start; block < end || block == start; block += BLOCK) {
     let count = min(BLOCK, end - block);
     let has_newest = is_last && block + BLOCK >= end;
-#repeat q QUADS
-    var most_$q = LEAST; // of heads in whose sums this thread ends up
-#end
-    // All of a subgroup's teams go on while one has a key; in the round after the last one the newest key has its turn.
-    for (var first = 0u; first < count + select(0u, 1u, has_newest); first += TEAMS) {
-      let slot = first + team;
-      let is_newest = has_newest && slot == count;
-#repeat q QUADS
-      var dots_$q = vec4<f32>();
-#end
-#repeat p LANE_PIECES
-      {
-        let piece = key_lane + $pu * KEY_LANES;
-        var key = widen_key(key_$p);
-        if is_newest {
-          key = Eight(new_key_quad(2u * piece), new_key_quad(2u * piece + 1u));
-        }
-#repeat q QUADS
-#repeat h 4
-        dots_$q[$h] += dot(key.low, x_low[min($[4 * $q + $h]u, GROUP - 1u) * 2u * PIECES + piece]);
-        dots_$q[$h] += dot(key.high, x_low[min($[4 * $q + $h]u, GROUP - 1u) * 2u * PIECES + PIECES + piece]);
-#end
-#end
-      }
-#end
-      if block + slot + TEAMS < end {
-#repeat p LANE_PIECES
-        key_$p = fetch_key(block + slot + TEAMS, g, key_lane + $pu * KEY_LANES);
-#end
-      }
-#repeat q QUADS
-      let score_$q = quad_sum(dots_$q, key_lane);
-      if slot < count || is_newest {
-        most_$q = max(most_$q, score_$q);
-        if key_lane % (KEY_LANES / 4u) == 0u {
-          x_high[slot * QUADS + $qu][key_lane / (KEY_LANES / 4u)] = score_$q;
-        }
-      }
-#end
-    }
-#repeat q QUADS
-    for (var mask = KEY_LANES; mask < LANES; mask *= 2u) {
-      most_$q = max(most_$q, subgroupShuffleXor(most_$q, mask));
-    }
-    if lane < KEY_LANES && lane % (KEY_LANES / 4u) == 0u {
-      peaks[subgroup * QUADS + $qu][lane / (KEY_LANES / 4u)] = most_$q;
-    }
-#end
+    let slots = count + select(0u, 1u, has_newest); // the newest token after the others
+    score(block, slots, select(slots, count, has_newest), end, g, thread);
+    ask_for_values(block, end, g, thread);
     workgroupBarrier();
-
-    let slots = count + select(0u, 1u, has_newest);
-#repeat q QUADS
-    {
-      var highest = vec4<f32>(LEAST);
-      for (var s = lane; s < SUBGROUPS; s += LANES) {
-        highest = max(highest, peaks[s * QUADS + $qu]);
-      }
-      highest = max(peak_$q, subgroupMax(highest));
-      let shrink = exp(peak_$q - highest);
-      peak_$q = highest;
-      mass_$q *= shrink;
-      low_$q *= shrink.xxyy;
-      high_$q *= shrink.zzww;
-      var mass = vec4<f32>();
-      for (var slot = thread; slot < slots; slot += THREADS) {
-        let weight = exp(x_high[slot * QUADS + $qu] - highest);
-        x_high[slot * QUADS + $qu] = weight;
-        mass += weight;
-      }
-      mass = subgroupAdd(mass);
-      if lane == 0u {
-        masses[subgroup * QUADS + $qu] = mass;
-      }
-    }
-#end
-    workgroupBarrier();
-
-    for (var slot = subset; slot < count; slot += VALUES * SUBSETS) {
-#repeat b VALUES
-      if slot + $bu * SUBSETS < count {
-        let value = widen_value(value_$b);
-#repeat q QUADS
-        let weight_$q = x_high[(slot + $bu * SUBSETS) * QUADS + $qu];
-        low_$q += weight_$q.xxyy * value.xyxy;
-        high_$q += weight_$q.zzww * value.xyxy;
-#end
-      }
-#end
-#repeat b VALUES
-      if block + slot + ($bu + VALUES) * SUBSETS < end {
-        value_$b = fetch_value(block + slot + ($bu + VALUES) * SUBSETS, g, pair);
-      }
-#end
-    }
-    if has_newest && subset + 1u == SUBSETS {
-      let newest = new_value(pair);
-#repeat q QUADS
-      let weight_$q = x_high[count * QUADS + $qu];
-      low_$q += weight_$q.xxyy * newest.xyxy;
-      high_$q += weight_$q.zzww * newest.xyxy;
-#end
-    }
-#repeat q QUADS
-    {
-      var mass = vec4<f32>();
-      for (var s = lane; s < SUBGROUPS; s += LANES) {
-        mass += masses[s * QUADS + $qu];
-      }
-      mass_$q += subgroupAdd(mass);
-    }
-#end
+    weigh(slots, thread);
+    add_values(block, count, has_newest, end, g, thread);
     workgroupBarrier();
   }
 
@@ -368,14 +387,7 @@ fn attend(g: u32, split: u32, thread: u32) {
   for (var i = thread; i < GROUP * DIM; i += THREADS) {
     let h = i / DIM;
     let component = h % 2u * 2u + i % 2u;
-    var mass = 0.0;
-    var peak = LEAST;
-#repeat q QUADS
-    if h / 4u == $qu {
-      mass = mass_$q[h % 4u];
-      peak = peak_$q[h % 4u];
-    }
-#end
+    let mass = mass_so_far[h / 4u][h % 4u];
     var sum = 0.0;
     for (var s = 0u; s < SUBSETS / 2u; s++) {
       let at = h / 4u * HALF_THREADS + s * PAIRS + i % DIM / 2u;
@@ -388,7 +400,7 @@ fn attend(g: u32, split: u32, thread: u32) {
     // A part without tokens weighs nothing.
     send(part + g * GROUP * DIM + i, select(0.0, sum / mass, mass > 0.0));
     if i % DIM == 0u {
-      send(part + MIXED + g * GROUP + h, select(LEAST, peak + log(mass), mass > 0.0));
+      send(part + MIXED + g * GROUP + h, select(LEAST, peak_so_far[h / 4u][h % 4u] + log(mass), mass > 0.0));
     }
   }
   if is_last {
