@@ -110,7 +110,6 @@ function attentionPlan({ shape }: AttentionMixer, lanes: number, width: number):
   const { heads, kvHeads, dim, half, cache } = shape;
   const group = heads / kvHeads;
   const quads = Math.ceil(group / 4);
-  const brought = (group + 2) * dim;
   const keyLanes = Math.min(KEY_LANES, dim / 8, lanes);
   const block = BLOCK_STEP * Math.max(1, Math.floor((width / quads - 1) / BLOCK_STEP));
   return {
@@ -123,6 +122,8 @@ function attentionPlan({ shape }: AttentionMixer, lanes: number, width: number):
       dim >= Math.max(32, lanes) &&
       dim <= MOST_DIM &&
       2 * half <= dim &&
+      (group + 1) * half <= THREADS &&
+      group + 2 <= THREADS / lanes &&
       lanes >= 4,
     constants: {
       HEADS: heads,
@@ -135,11 +136,11 @@ function attentionPlan({ shape }: AttentionMixer, lanes: number, width: number):
       MOST_SPLITS: MOST_PARTS,
       BLOCK: block,
       KEY_LANES: keyLanes,
-      BROUGHT_ROUNDS: Math.ceil(brought / THREADS),
+      JOIN_ROUNDS: Math.ceil(MOST_PARTS / lanes),
     },
     brought: heads * dim,
-    width: Math.max((block + 1) * quads, (THREADS / 2) * quads, brought / 4, ((PARTS + 1) * MOST_PARTS) / 4),
-    bytes: (4 * brought) / lanes + 32 * quads * (THREADS / lanes + 1) + 4 * (MOST_PARTS + PARTS),
+    width: Math.max((block + 1) * quads, (THREADS / 2) * quads, (group * dim) / 4, ((PARTS + 1) * MOST_PARTS) / 4),
+    bytes: 32 * quads * (THREADS / lanes + 1) + 4 * (MOST_PARTS + PARTS),
     words: (workgroups) => heads * dim + partsOf(shape, workgroups) * heads * (dim + 1),
     writes: [false, false, false, false, true, true],
   };

@@ -1,7 +1,7 @@
 // Attention of one token over a part of the tokens before it, for the GROUP query heads of a key head, by a workgroup: part of attention_layer.wgsl.
 // For BLOCK keys at a time: scores, KEY_LANES threads a key; maximum and exponentials (Milakov and Gimelshein 2018); and values, a thread two dims of every
 // SUBSETS-th one. The last part also takes the token itself, whose key and value lie in `sums` meanwhile and reach the cache in the end.
-// x_high holds queries before their norms and x_low after; then x_high scores, four heads a vec4; then both what threads have summed up.
+// x's first half holds queries, its second scores, four heads a vec4; in the end both hold what threads have summed up.
 const DIM: u32 = 256u; // a power of two, from 32 to 512
 const GROUP: u32 = 4u;
 const QUADS: u32 = 1u; // GROUP / 4, rounded up
@@ -9,7 +9,7 @@ const HALF: u32 = 32u;
 const KV_DTYPE: u32 = 1u;
 const MOST_SPLITS: u32 = 64u;
 const BLOCK: u32 = 1024u; // a multiple of SUBGROUPS * SUBGROUP_KEYS and of VALUES * SUBSETS
-const VALUES: u32 = 8u; // that a thread has on their way
+const VALUES: u32 = 4u; // that a thread has on their way
 const PIECES: u32 = DIM / 8u;
 const KEY_LANES: u32 = 16u; // that share a key
 const SUBGROUP_KEYS: u32 = LANES / KEY_LANES;
@@ -17,8 +17,7 @@ const LANE_PIECES: u32 = PIECES / KEY_LANES;
 const PAIRS: u32 = DIM / 2u;
 const SUBSETS: u32 = THREADS / PAIRS;
 const HALF_THREADS: u32 = THREADS / 2u;
-const HEAD_SUBGROUPS: u32 = DIM / LANES; // that bring a head
-const BROUGHT_ROUNDS: u32 = 2u; // in which the threads bring queries, key and value
+const LANE_DIMS: u32 = DIM / LANES; // of a head that a lane brings
 const LEAST: f32 = -3.0e38;
 
 @group(0) @binding(9) var<storage, read> q_norm: array<f32>;
@@ -28,8 +27,7 @@ const LEAST: f32 = -3.0e38;
 @group(0) @binding(13) var<storage, read_write> k: array<vec4<u32>>;
 @group(0) @binding(14) var<storage, read_write> v: array<u32>;
 
-// By subgroup: squares of what it brought; highest scores, and sums of weights, which are their exponentials. And both of all blocks so far.
-var<workgroup> head_squares: array<f32, (GROUP + 2u) * HEAD_SUBGROUPS>;
+// By subgroup: highest scores, and sums of weights, which are their exponentials. And both of all blocks so far.
 var<workgroup> peaks: array<vec4<f32>, QUADS * SUBGROUPS>;
 var<workgroup> masses: array<vec4<f32>, QUADS * SUBGROUPS>;
 var<workgroup> peak_so_far: array<vec4<f32>, QUADS>;
@@ -89,72 +87,90 @@ fn widen_value(value: vec2<u32>) -> vec2<f32> {
   return widen_pair(value.x, KV_DTYPE);
 }
 
-// What reading x back from the cache would make of it.
-fn as_stored(x: f32) -> f32 {
-  if KV_DTYPE == DTYPE_F32 {
-    return x;
-  }
-  return widen_pair(narrow_pair(x, 0.0), KV_DTYPE).x;
-}
-
-// Where quad i of query h lies in x_low: even quads first, so that lanes that read every other one fall on different banks.
+// Where quad i of query h lies in x: even quads first, so that lanes that read every other one fall on different banks.
 fn place_of(h: u32, i: u32) -> u32 {
   return h * 2u * PIECES + i % 2u * PIECES + i / 2u;
 }
 
-// Brings queries to x_low, and for the last part key and value to `sums`: dim `thread % DIM` of each, with its norms' weights and its angle.
-fn prepare(g: u32, is_last: bool, norms: vec2<f32>, angle: vec2<f32>, thread: u32) {
-  let count = DIM * select(GROUP, GROUP + 2u, is_last);
-  let d = thread % DIM;
-#repeat j BROUGHT_ROUNDS
-  if thread + $ju * THREADS < count {
-    let i = thread + $ju * THREADS;
-    let h = i / DIM;
-    var value = await_value(select(KEYS_COLUMN + ((h - GROUP) * KV_HEADS + g) * DIM, 2u * (g * GROUP + h) * DIM, h < GROUP) + d);
-    let square = subgroupAdd(value * value);
-    if thread % LANES == 0u {
-      head_squares[i / LANES] = square;
-    }
-    if h <= GROUP {
-      value *= select(norms.y, norms.x, h < GROUP);
-    }
-    x_high[i / 4u][i % 4u] = value;
+// What reading four values back from the cache would make of them.
+fn as_stored(x: vec4<f32>) -> vec4<f32> {
+  if KV_DTYPE == DTYPE_F32 {
+    return x;
   }
-#end
-  workgroupBarrier();
-#repeat j BROUGHT_ROUNDS
-  if thread + $ju * THREADS < count {
-    let i = thread + $ju * THREADS;
-    let h = i / DIM;
-    var value = x_high[i / 4u][i % 4u];
-    if h <= GROUP {
-      var square = 0.0;
-      for (var s = 0u; s < HEAD_SUBGROUPS; s++) {
-        square += head_squares[h * HEAD_SUBGROUPS + s];
-      }
-      if d < HALF {
-        value = value * angle.x - x_high[(i + HALF) / 4u][(i + HALF) % 4u] * angle.y;
-      } else if d < 2u * HALF {
-        value = value * angle.x + x_high[(i - HALF) / 4u][(i - HALF) % 4u] * angle.y;
-      }
-      value *= inverseSqrt(square / f32(DIM) + params.head_eps);
-    }
-    if h < GROUP {
-      x_low[place_of(h, d / 4u)][d % 4u] = value / sqrt(f32(DIM));
-    } else {
-      sums[i - GROUP * DIM] = as_stored(value);
-    }
-  }
-#end
-  workgroupBarrier();
+  return widen_quad(vec2<u32>(narrow_pair(x.x, x.y), narrow_pair(x.z, x.w)), KV_DTYPE);
+}
+
+fn new_quad(i: u32) -> vec4<f32> {
+  return as_stored(vec4<f32>(sums[4u * i], sums[4u * i + 1u], sums[4u * i + 2u], sums[4u * i + 3u]));
 }
 
 fn new_key_quad(i: u32) -> vec4<f32> {
-  return vec4<f32>(sums[4u * i], sums[4u * i + 1u], sums[4u * i + 2u], sums[4u * i + 3u]);
+  return new_quad(i);
 }
 
 fn new_value(pair: u32) -> vec2<f32> {
-  return vec2<f32>(sums[DIM + 2u * pair], sums[DIM + 2u * pair + 1u]);
+  let quad = new_quad(DIM / 4u + pair / 2u);
+  return select(quad.xy, quad.zw, pair % 2u == 1u);
+}
+
+// Brings queries to x, and for the last part key and value to `sums`: a subgroup each, through norms; then a thread turns two dims of a head by `angle`.
+fn prepare(g: u32, is_last: bool, angle: vec2<f32>, thread: u32) {
+  let lane = thread % LANES;
+  let h = thread / LANES;
+  if h < select(GROUP, GROUP + 2u, is_last) {
+#repeat e LANE_DIMS
+    let weight_$e = params.weight_offset + select(q_norm[lane + $eu * LANES], k_norm[lane + $eu * LANES], h == GROUP);
+    var dim_$e = 0u;
+#end
+    for (var i = 0u; i < params.never; i++) {
+#repeat e LANE_DIMS
+      out[i] += weight_$e;
+#end
+    }
+    let first = select(KEYS_COLUMN + ((h - GROUP) * KV_HEADS + g) * DIM, 2u * (g * GROUP + h) * DIM, h < GROUP) + lane;
+    for (var look = 0u; look < params.patience; look++) {
+      var missing = false;
+#repeat e LANE_DIMS
+      dim_$e = atomicLoad(&words[first + $eu * LANES]);
+      missing = missing || dim_$e == 0u;
+#end
+      if !missing {
+        break;
+      }
+    }
+    var square = 0.0;
+#repeat e LANE_DIMS
+    let value_$e = value_of(dim_$e);
+    square += value_$e * value_$e;
+#end
+    let factor = inverseSqrt(subgroupAdd(square) / f32(DIM) + params.head_eps) * select(1.0, 1.0 / sqrt(f32(DIM)), h < GROUP);
+#repeat e LANE_DIMS
+    {
+      let d = lane + $eu * LANES;
+      if h < GROUP {
+        x[place_of(h, d / 4u)][d % 4u] = value_$e * factor * weight_$e;
+      } else {
+        sums[(h - GROUP) * DIM + d] = value_$e * select(1.0, factor * weight_$e, h == GROUP);
+      }
+    }
+#end
+  }
+  workgroupBarrier();
+  if thread < HALF * GROUP {
+    let turning = thread / HALF;
+    let d = thread % HALF;
+    let first = x[place_of(turning, d / 4u)][d % 4u];
+    let second = x[place_of(turning, (d + HALF) / 4u)][(d + HALF) % 4u];
+    x[place_of(turning, d / 4u)][d % 4u] = first * angle.x - second * angle.y;
+    x[place_of(turning, (d + HALF) / 4u)][(d + HALF) % 4u] = second * angle.x + first * angle.y;
+  } else if is_last && thread < HALF * (GROUP + 1u) {
+    let d = thread - HALF * GROUP;
+    let first = sums[d];
+    let second = sums[d + HALF];
+    sums[d] = first * angle.x - second * angle.y;
+    sums[d + HALF] = second * angle.x + first * angle.y;
+  }
+  workgroupBarrier();
 }
 
 // Stores the new key and value as token `token` of the cache.
@@ -211,8 +227,11 @@ fn ask_for_values(first: u32, end: u32, g: u32, thread: u32) {
 #end
 }
 
-// Scores of `slots` keys from `block` on, with the newest one in slot `newest` if there, go to x_high, and what each subgroup found highest to `peaks`.
+// Scores of `slots` keys from `block` on, with the newest one in slot `newest` if there, go to x's second half, and what each subgroup found highest to `peaks`.
 fn score(block: u32, slots: u32, newest: u32, end: u32, g: u32, thread: u32) {
+  if thread / LANES * SUBGROUP_KEYS >= slots {
+    return;
+  }
   let lane = thread % LANES;
   let key_lane = thread % KEY_LANES;
 #repeat q QUADS
@@ -232,8 +251,8 @@ fn score(block: u32, slots: u32, newest: u32, end: u32, g: u32, thread: u32) {
       }
 #repeat q QUADS
 #repeat h 4
-      dots_$q[$h] += dot(key.low, x_low[min($[4 * $q + $h]u, GROUP - 1u) * 2u * PIECES + piece]);
-      dots_$q[$h] += dot(key.high, x_low[min($[4 * $q + $h]u, GROUP - 1u) * 2u * PIECES + PIECES + piece]);
+      dots_$q[$h] += dot(key.low, x[min($[4 * $q + $h]u, GROUP - 1u) * 2u * PIECES + piece]);
+      dots_$q[$h] += dot(key.high, x[min($[4 * $q + $h]u, GROUP - 1u) * 2u * PIECES + PIECES + piece]);
 #end
 #end
     }
@@ -244,7 +263,7 @@ fn score(block: u32, slots: u32, newest: u32, end: u32, g: u32, thread: u32) {
     if slot < slots {
       highest_$q = max(highest_$q, score_$q);
       if key_lane % (KEY_LANES / 4u) == 0u {
-        x_high[slot * QUADS + $qu][key_lane / (KEY_LANES / 4u)] = score_$q;
+        x[MOST_WIDTH + slot * QUADS + $qu][key_lane / (KEY_LANES / 4u)] = score_$q;
       }
     }
 #end
@@ -260,22 +279,25 @@ fn score(block: u32, slots: u32, newest: u32, end: u32, g: u32, thread: u32) {
 }
 
 // Scores become weights, relative to the highest so far, and what was summed up before is brought in line.
-fn weigh(slots: u32, thread: u32) {
+fn weigh(slots: u32, is_first: bool, thread: u32) {
   let scored = min(SUBGROUPS, (slots + SUBGROUP_KEYS - 1u) / SUBGROUP_KEYS); // subgroups with a key
   let weighed = min(SUBGROUPS, (slots + LANES - 1u) / LANES);
+  let weighs = thread / LANES < weighed;
 #repeat q QUADS
   var highest_$q = peak_so_far[$q];
-  for (var s = 0u; s < scored; s++) {
-    highest_$q = max(highest_$q, peaks[s * QUADS + $qu]);
+  if weighs || !is_first {
+    for (var s = 0u; s < scored; s++) {
+      highest_$q = max(highest_$q, peaks[s * QUADS + $qu]);
+    }
+    let shrink = exp(peak_so_far[$q] - highest_$q);
+    low_$q *= shrink.xxyy;
+    high_$q *= shrink.zzww;
   }
-  let shrink_$q = exp(peak_so_far[$q] - highest_$q);
-  low_$q *= shrink_$q.xxyy;
-  high_$q *= shrink_$q.zzww;
-  if thread / LANES < weighed {
+  if weighs {
     var mass = vec4<f32>();
     for (var slot = thread; slot < slots; slot += THREADS) {
-      let weight = exp(x_high[slot * QUADS + $qu] - highest_$q);
-      x_high[slot * QUADS + $qu] = weight;
+      let weight = exp(x[MOST_WIDTH + slot * QUADS + $qu] - highest_$q);
+      x[MOST_WIDTH + slot * QUADS + $qu] = weight;
       mass += weight;
     }
     mass = subgroupAdd(mass);
@@ -287,7 +309,7 @@ fn weigh(slots: u32, thread: u32) {
   workgroupBarrier();
 #repeat q QUADS
   if thread == $qu {
-    var mass = mass_so_far[$q] * shrink_$q;
+    var mass = mass_so_far[$q] * exp(peak_so_far[$q] - highest_$q);
     for (var s = 0u; s < weighed; s++) {
       mass += masses[s * QUADS + $qu];
     }
@@ -305,7 +327,7 @@ fn add_values(block: u32, count: u32, has_newest: bool, end: u32, g: u32, thread
     if first + subset + $bu * SUBSETS < count {
       let value = widen_value(value_$b);
 #repeat q QUADS
-      let weight_$q = x_high[(first + subset + $bu * SUBSETS) * QUADS + $qu];
+      let weight_$q = x[MOST_WIDTH + (first + subset + $bu * SUBSETS) * QUADS + $qu];
       low_$q += weight_$q.xxyy * value.xyxy;
       high_$q += weight_$q.zzww * value.xyxy;
 #end
@@ -316,7 +338,7 @@ fn add_values(block: u32, count: u32, has_newest: bool, end: u32, g: u32, thread
   if has_newest && subset + 1u == SUBSETS {
     let value = new_value(thread % PAIRS);
 #repeat q QUADS
-    let weight_$q = x_high[count * QUADS + $qu];
+    let weight_$q = x[MOST_WIDTH + count * QUADS + $qu];
     low_$q += weight_$q.xxyy * value.xyxy;
     high_$q += weight_$q.zzww * value.xyxy;
 #end
@@ -324,13 +346,7 @@ fn add_values(block: u32, count: u32, has_newest: bool, end: u32, g: u32, thread
 }
 
 // Part `split` for key head g.
-fn attend(g: u32, split: u32, thread: u32) {
-  var seen = params.seen;
-  var row = 0u;
-  if params.at_cursor != 0u {
-    seen = cursor[0];
-    row = cursor[1];
-  }
+fn attend(g: u32, split: u32, seen: u32, angle: vec2<f32>, thread: u32) {
   let share = (seen + params.splits - 1u) / params.splits;
   let start = min(split * share, seen);
   let end = min(start + share, seen);
@@ -338,10 +354,7 @@ fn attend(g: u32, split: u32, thread: u32) {
 
   // The first keys are on their way while queries are waited for.
   ask_for_key(start + thread / KEY_LANES, end, g, thread);
-  let norms = params.weight_offset + vec2<f32>(q_norm[thread % DIM], k_norm[thread % DIM]);
-  let angle = table[row * HALF + thread % DIM % HALF];
   for (var i = 0u; i < params.never; i++) {
-    out[i] += norms.x + norms.y + angle.x + angle.y;
 #repeat p LANE_PIECES
     out[i] += f32(key_$p.first.x ^ key_$p.second.x);
 #end
@@ -350,7 +363,7 @@ fn attend(g: u32, split: u32, thread: u32) {
     peak_so_far[thread] = vec4<f32>(LEAST);
     mass_so_far[thread] = vec4<f32>();
   }
-  prepare(g, is_last, norms, angle, thread);
+  prepare(g, is_last, angle, thread);
 
 #repeat q QUADS
   low_$q = vec4<f32>();
@@ -363,7 +376,7 @@ fn attend(g: u32, split: u32, thread: u32) {
     score(block, slots, select(slots, count, has_newest), end, g, thread);
     ask_for_values(block, end, g, thread);
     workgroupBarrier();
-    weigh(slots, thread);
+    weigh(slots, block == start, thread);
     add_values(block, count, has_newest, end, g, thread);
     workgroupBarrier();
   }
@@ -371,15 +384,15 @@ fn attend(g: u32, split: u32, thread: u32) {
   // Half of the threads hand what they have to the other half, which hands it to all.
 #repeat q QUADS
   if thread >= HALF_THREADS {
-    x_low[$qu * HALF_THREADS + thread - HALF_THREADS] = low_$q;
-    x_high[$qu * HALF_THREADS + thread - HALF_THREADS] = high_$q;
+    x[$qu * HALF_THREADS + thread - HALF_THREADS] = low_$q;
+    x[MOST_WIDTH + $qu * HALF_THREADS + thread - HALF_THREADS] = high_$q;
   }
 #end
   workgroupBarrier();
 #repeat q QUADS
   if thread < HALF_THREADS {
-    x_low[$qu * HALF_THREADS + thread] += low_$q;
-    x_high[$qu * HALF_THREADS + thread] += high_$q;
+    x[$qu * HALF_THREADS + thread] += low_$q;
+    x[MOST_WIDTH + $qu * HALF_THREADS + thread] += high_$q;
   }
 #end
   workgroupBarrier();
@@ -392,9 +405,9 @@ fn attend(g: u32, split: u32, thread: u32) {
     for (var s = 0u; s < SUBSETS / 2u; s++) {
       let at = h / 4u * HALF_THREADS + s * PAIRS + i % DIM / 2u;
       if h % 4u < 2u {
-        sum += x_low[at][component];
+        sum += x[at][component];
       } else {
-        sum += x_high[at][component];
+        sum += x[MOST_WIDTH + at][component];
       }
     }
     // A part without tokens weighs nothing.

@@ -17,47 +17,60 @@ const KV_HEADS: u32 = 4u;
 const KEYS_COLUMN: u32 = 2u * HEADS * DIM; // of p
 const PROJECTED: u32 = KEYS_COLUMN + 2u * KV_HEADS * DIM;
 const COLUMNS: u32 = 32u; // of a that a workgroup puts together at a time
+const JOIN_ROUNDS: u32 = 2u; // MOST_SPLITS / LANES, rounded up
 const STRIDE: u32 = COLUMNS + 1u; // so that neither columns nor parts meet one bank many times
 // Where things travel; of every part columns of a, then logarithms of heads.
 const MIXED_WORDS: u32 = PROJECTED;
 const FINISH_WORDS: u32 = MIXED_WORDS + MIXED;
 const PART_WORDS: u32 = FINISH_WORDS + HIDDEN + INNER;
 
-// Of every part: the logarithm of what its values of a head weigh. And gates.
-var<workgroup> weights_of: array<f32, MOST_SPLITS>;
+// Parts' shares in a head, and gates.
+var<workgroup> shares: array<f32, MOST_SPLITS>;
 var<workgroup> gates: array<f32, COLUMNS>;
 
-// Columns of a from what the parts made of them.
+// Columns of a, all of one head, from what the parts made of them.
 fn join(first: u32, thread: u32) {
+  let lane = thread % LANES;
   let head = first / DIM;
   let i = thread % COLUMNS;
   for (var split = thread / COLUMNS; split < params.splits; split += THREADS / COLUMNS) {
-    let part = PART_WORDS + split * (MIXED + HEADS);
     let at = split * STRIDE + i;
-    x_low[at / 4u][at % 4u] = await_value(part + first + i);
-    if i == 0u {
-      weights_of[split] = await_value(part + MIXED + head);
+    x[at / 4u][at % 4u] = await_value(PART_WORDS + split * (MIXED + HEADS) + first + i);
+  }
+  if thread / LANES == SUBGROUPS - 1u {
+    var mass = 0.0;
+#repeat j JOIN_ROUNDS
+    let log_mass_$j = await_value(PART_WORDS + min(lane + $ju * LANES, params.splits - 1u) * (MIXED + HEADS) + MIXED + head);
+#end
+    var most = LEAST;
+#repeat j JOIN_ROUNDS
+    most = max(most, log_mass_$j);
+#end
+    most = subgroupMax(most);
+#repeat j JOIN_ROUNDS
+    let share_$j = select(0.0, exp(log_mass_$j - most), lane + $ju * LANES < params.splits);
+    mass += share_$j;
+#end
+    mass = subgroupAdd(mass);
+#repeat j JOIN_ROUNDS
+    if lane + $ju * LANES < params.splits {
+      shares[lane + $ju * LANES] = share_$j / mass;
     }
+#end
   }
   if thread < COLUMNS {
-    gates[i] = await_value(first + (head + 1u) * DIM + i);
+    gates[i] = sigmoid(await_value(first + (head + 1u) * DIM + i));
   }
   workgroupBarrier();
-  let lane = thread % LANES;
   for (var column = thread / LANES; column < COLUMNS; column += SUBGROUPS) {
-    var most = LEAST;
-    for (var split = lane; split < params.splits; split += LANES) {
-      most = max(most, weights_of[split]);
-    }
-    most = subgroupMax(most);
-    var sum = vec2<f32>();
+    var sum = 0.0;
     for (var split = lane; split < params.splits; split += LANES) {
       let at = split * STRIDE + column;
-      sum += exp(weights_of[split] - most) * vec2<f32>(x_low[at / 4u][at % 4u], 1.0);
+      sum += shares[split] * x[at / 4u][at % 4u];
     }
     sum = subgroupAdd(sum);
     if lane == 0u {
-      send(MIXED_WORDS + first + column, sigmoid(gates[column]) * sum.x / sum.y);
+      send(MIXED_WORDS + first + column, gates[column] * sum);
     }
   }
   workgroupBarrier();
@@ -73,6 +86,16 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) wor
   let hidden = share_of(HIDDEN, workgroup.x, workgroups.x);
   let inner = share_of(INNER, workgroup.x, workgroups.x);
   begin_3(projected, projected.y, thread);
+  var seen = params.seen;
+  var row = 0u;
+  if params.at_cursor != 0u {
+    seen = cursor[0];
+    row = cursor[1];
+  }
+  let angle = table[row * HALF + thread % HALF];
+  for (var i = 0u; i < params.never; i++) {
+    out[i] += angle.x + angle.y;
+  }
   let factor = project(projected, thread);
   if thread < projected.y {
     send(projected.x + thread, factor * total_3(thread));
@@ -80,7 +103,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) wor
   workgroupBarrier();
 
   for (var task = workgroup.x; task < KV_HEADS * params.splits; task += workgroups.x) {
-    attend(task % KV_HEADS, task / KV_HEADS, thread);
+    attend(task % KV_HEADS, task / KV_HEADS, seen, angle, thread);
   }
   for (var first = COLUMNS * workgroup.x; first < MIXED; first += COLUMNS * workgroups.x) {
     join(first, thread);
@@ -90,7 +113,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) wor
   begin_0(hidden, hidden.y, thread);
 #repeat j MIXED_ROUNDS
   if thread + $ju * THREADS < MIXED {
-    put(thread + $ju * THREADS, value_of(word_$j));
+    put($ju, value_of(word_$j), thread);
   }
 #end
   workgroupBarrier();

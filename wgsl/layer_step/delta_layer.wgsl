@@ -38,7 +38,7 @@ const FINISH_WORDS: u32 = SQUARES_WORDS + 4u * VALUE_HEADS;
 // q . q, k . k and k . q of a head, by subgroup; and what the threads of a quarter wait for: q | k | v | z | b | a.
 var<workgroup> key_products: array<vec3<f32>, DELTA_SUBGROUPS>;
 var<workgroup> brought: array<f32, 2u * DK + 8u * QUADS + 2u>;
-var<workgroup> squares: array<f32, 4u * VALUE_HEADS>;
+var<workgroup> squares: array<vec4<f32>, VALUE_HEADS>;
 
 // The word that a thread brings for a quarter of a head.
 fn word_for(i: u32, head: u32, quarter: u32) -> u32 {
@@ -105,8 +105,8 @@ fn delta(head: u32, quarter: u32, thread: u32) {
       q_sum += subgroupShuffleXor(q_sum, mask);
     }
     if thread % LANES < QUADS {
-      x_low[thread / LANES * QUADS + quad] = k_sum;
-      x_high[thread / LANES * QUADS + quad] = q_sum;
+      x[thread / LANES * QUADS + quad] = k_sum;
+      x[MOST_WIDTH + thread / LANES * QUADS + quad] = q_sum;
     }
     if thread % LANES == 0u {
       key_products[thread / LANES] = product;
@@ -118,8 +118,8 @@ fn delta(head: u32, quarter: u32, thread: u32) {
     q_sum = vec4<f32>();
     var product = vec3<f32>();
     for (var i = 0u; i < DELTA_SUBGROUPS; i++) {
-      k_sum += x_low[i * QUADS + quad];
-      q_sum += x_high[i * QUADS + quad];
+      k_sum += x[i * QUADS + quad];
+      q_sum += x[MOST_WIDTH + i * QUADS + quad];
       product += key_products[i];
     }
     let v = brought_quad(2u * DK + 4u * quad);
@@ -198,16 +198,15 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) wor
   begin_0(hidden, hidden.y, thread);
 #repeat j MIXED_ROUNDS
   if thread + $ju * THREADS >= MIXED && thread + $ju * THREADS < MIXED + 4u * VALUE_HEADS {
-    squares[thread + $ju * THREADS - MIXED] = value_of(word_$j);
+    let i = thread + $ju * THREADS - MIXED;
+    squares[i / 4u][i % 4u] = value_of(word_$j);
   }
 #end
   workgroupBarrier();
 #repeat j MIXED_ROUNDS
   if thread + $ju * THREADS < MIXED {
-    let i = thread + $ju * THREADS;
-    let quarter = 4u * (i / DV);
-    let mean = (squares[quarter] + squares[quarter + 1u] + squares[quarter + 2u] + squares[quarter + 3u]) / f32(DV);
-    put(i, value_of(word_$j) * inverseSqrt(mean + params.head_eps));
+    let mean = dot(squares[(thread + $ju * THREADS) / DV], vec4<f32>(1.0 / f32(DV)));
+    put($ju, value_of(word_$j) * inverseSqrt(mean + params.head_eps), thread);
   }
 #end
   workgroupBarrier();

@@ -63,8 +63,11 @@ fn project(projected: vec2<u32>, thread: u32) -> f32 {
   {
     let i = min(thread + $ju * THREADS, HIDDEN - 1u);
     let value = residual[i];
-    square += select(0.0, value * value, thread + $ju * THREADS < HIDDEN);
-    put(i, value * (params.weight_offset + in_norm[i]));
+    let weighted = value * (params.weight_offset + in_norm[i]);
+    if thread + $ju * THREADS < HIDDEN {
+      square += value * value;
+      put($ju, weighted, thread);
+    }
   }
 #end
   note_square(square, thread);
@@ -106,7 +109,7 @@ fn finish(first: u32, hidden: vec2<u32>, inner: vec2<u32>, thread: u32) {
   if thread + $ju * THREADS < HIDDEN {
     let value = value_of(word_$j);
     square += value * value;
-    put(thread + $ju * THREADS, value * norm_$j);
+    put($ju, value * norm_$j, thread);
   }
 #end
   note_square(square, thread);
@@ -123,7 +126,7 @@ fn finish(first: u32, hidden: vec2<u32>, inner: vec2<u32>, thread: u32) {
   begin_2(hidden, hidden.y, thread);
 #repeat j INNER_ROUNDS
   if thread + $ju * THREADS < INNER {
-    put(thread + $ju * THREADS, value_of(word_$j));
+    put($ju, value_of(word_$j), thread);
   }
 #end
   workgroupBarrier();

@@ -27,9 +27,8 @@ const STRETCHES_3: u32 = WIDTH_3 / LANES / PIECES_3;
 const MOST_WIDTH: u32 = 1152u; // or what else x's memory is used for
 const MOST_SUMS: u32 = 1280u; // stretches of a product that a workgroup may own
 
-// x, the first and the last four of every eight elements: so neighbouring threads' reads fall on different banks.
-var<workgroup> x_low: array<vec4<f32>, MOST_WIDTH>;
-var<workgroup> x_high: array<vec4<f32>, MOST_WIDTH>;
+// x: the first four of every eight elements, then the last four of them: so neighbouring threads' reads fall on different banks.
+var<workgroup> x: array<vec4<f32>, 2u * MOST_WIDTH>;
 var<workgroup> sums: array<f32, MOST_SUMS>;
 
 #repeat b MOST_PIECES
@@ -44,12 +43,9 @@ fn share_of(rows: u32, workgroup: u32, workgroups: u32) -> vec2<u32> {
   return vec2<u32>(first, min(most, rows - first));
 }
 
-fn put(i: u32, value: f32) {
-  if i % 8u < 4u {
-    x_low[i / 8u][i % 4u] = value;
-  } else {
-    x_high[i / 8u][i % 4u] = value;
-  }
+// Element `thread + round * THREADS` of x. No branch, and one address for all rounds: all threads do this for everything that they bring.
+fn put(round: u32, value: f32, thread: u32) {
+  x[thread / 4u % 2u * MOST_WIDTH + thread / 8u + round * (THREADS / 8u)][thread % 4u] = value;
 }
 
 #repeat p PRODUCTS
@@ -94,8 +90,8 @@ fn multiply_$p(share: vec2<u32>, rows: u32, thread: u32) {
     let at = stretch % STRETCHES_$p * (PIECES_$p * LANES) + lane;
     var sum = 0.0;
 #repeat b PIECES_$p
-    sum += dot(x_low[at + $bu * LANES], widen_quad(piece_$b.xy, W_DTYPE));
-    sum += dot(x_high[at + $bu * LANES], widen_quad(piece_$b.zw, W_DTYPE));
+    sum += dot(x[at + $bu * LANES], widen_quad(piece_$b.xy, W_DTYPE));
+    sum += dot(x[MOST_WIDTH + at + $bu * LANES], widen_quad(piece_$b.zw, W_DTYPE));
     piece_$b = next_$b;
 #end
     sum = subgroupAdd(sum);
