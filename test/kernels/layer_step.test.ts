@@ -111,7 +111,7 @@ describe('a layer with a delta net for one token', () => {
   it.each([
     [{ keyHeads: 2, valueHeads: 4, keyDim: 32, valueDim: 64 }, [1, 2], 4, 'bf16'],
     [small, [2, 1], 3, 'f16'],
-    [{ keyHeads: 1, valueHeads: 3, keyDim: 64, valueDim: 64 }, [1, 7], 4, 'bf16'],
+    [{ keyHeads: 2, valueHeads: 4, keyDim: 64, valueDim: 64 }, [1, 7], 4, 'bf16'],
     [{ keyHeads: 8, valueHeads: 16, keyDim: 128, valueDim: 128 }, [5, 12], 4, 'bf16'],
   ] as const)('%o, %j times what a subgroup reads, %d taps, %s', async (shape, sizes, taps, dtype) => {
     if (device().opened.isSoftware && sizes[0] > 4) return;
@@ -196,11 +196,11 @@ describe('a layer with attention for one token', () => {
   it.each([
     [small, [1, 2], 0],
     [small, [2, 1], 1],
-    [{ heads: 6, kvHeads: 2, dim: 32, half: 16, cache: 'f32' }, [1, 2], 70],
-    [{ heads: 12, kvHeads: 2, dim: 32, half: 5, cache: 'f16' }, [1, 3], 300],
+    [{ heads: 8, kvHeads: 4, dim: 32, half: 16, cache: 'f32' }, [1, 2], 70],
+    [{ heads: 12, kvHeads: 2, dim: 64, half: 5, cache: 'f16' }, [1, 3], 300],
     // Several blocks of keys, the newest one in one of its own, and after a full one.
     [{ heads: 4, kvHeads: 1, dim: 64, half: 32, cache: 'f16' }, [1, 1], 5000],
-    [{ heads: 2, kvHeads: 1, dim: 64, half: 8, cache: 'f16' }, [1, 1], 4096],
+    [{ heads: 4, kvHeads: 1, dim: 64, half: 5, cache: 'f16' }, [1, 1], 4096],
     [{ heads: 16, kvHeads: 4, dim: 256, half: 32, cache: 'f16' }, [5, 12], 517],
   ] as const)('%o, %j times what a subgroup reads, after %d tokens', async (shape, sizes, seen) => {
     // More than four query heads a key head take more memory than a CPU's workgroups have.
@@ -212,10 +212,10 @@ describe('a layer with attention for one token', () => {
       const cache = caches();
       const out = attentionLayer(h, step, cache, { rope, seen }, teamOf(step, workgroups));
       expect(out.shape).toEqual(h.shape);
-      const rounding = shape.cache === 'f16' ? 1e-3 : 1e-6;
+      const rounding = shape.cache === 'f16' ? 5e-4 : 1e-6;
       expect(relativeL2(newest(await readValues(cache.k)), expected.k)).toBeLessThan(rounding);
       expect(relativeL2(newest(await readValues(cache.v)), expected.v)).toBeLessThan(rounding);
-      expect(relativeL2(await readValues(out), expected.out)).toBeLessThan(seen < 9 ? 3e-4 : 3e-5);
+      expect(relativeL2(await readValues(out), expected.out)).toBeLessThan(3e-6);
     }
   });
 
@@ -228,7 +228,7 @@ describe('a layer with attention for one token', () => {
     const rope = { table: upload(rows, [3, small.half, 2]), half: small.half, blocks: 1, cursor };
     const [workgroups] = await teams(step);
     const out = attentionLayer(h, step, caches(), { rope, seen: 120 }, teamOf(step, workgroups!));
-    expect(relativeL2(await readValues(out), expected.out)).toBeLessThan(3e-5);
+    expect(relativeL2(await readValues(out), expected.out)).toBeLessThan(3e-6);
   });
 
   it('refuses what does not fit', () => {

@@ -92,25 +92,13 @@ fn place_of(h: u32, i: u32) -> u32 {
   return h * 2u * PIECES + i % 2u * PIECES + i / 2u;
 }
 
-// What reading four values back from the cache would make of them.
-fn as_stored(x: vec4<f32>) -> vec4<f32> {
-  if KV_DTYPE == DTYPE_F32 {
-    return x;
-  }
-  return widen_quad(vec2<u32>(narrow_pair(x.x, x.y), narrow_pair(x.z, x.w)), KV_DTYPE);
-}
-
-fn new_quad(i: u32) -> vec4<f32> {
-  return as_stored(vec4<f32>(sums[4u * i], sums[4u * i + 1u], sums[4u * i + 2u], sums[4u * i + 3u]));
-}
-
+// The new key and value, which the token itself sees before they are rounded for the cache.
 fn new_key_quad(i: u32) -> vec4<f32> {
-  return new_quad(i);
+  return vec4<f32>(sums[4u * i], sums[4u * i + 1u], sums[4u * i + 2u], sums[4u * i + 3u]);
 }
 
 fn new_value(pair: u32) -> vec2<f32> {
-  let quad = new_quad(DIM / 4u + pair / 2u);
-  return select(quad.xy, quad.zw, pair % 2u == 1u);
+  return vec2<f32>(sums[DIM + 2u * pair], sums[DIM + 2u * pair + 1u]);
 }
 
 // Brings queries to x, and for the last part key and value to `sums`: a subgroup each, through norms; then a thread turns two dims of a head by `angle`.
