@@ -1,4 +1,4 @@
-import { DTYPE_CODE } from '../tensor/dtype.ts';
+import { DTYPE_BYTES, DTYPE_CODE } from '../tensor/dtype.ts';
 import type { Constants } from '../tensor/shader.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { DeltaShape } from './gated_delta.ts';
@@ -136,6 +136,7 @@ function attentionPlan({ shape }: AttentionMixer, lanes: number, width: number):
       MOST_SPLITS: MOST_PARTS,
       BLOCK: block,
       KEY_LANES: keyLanes,
+      LINES: Math.max(1, (dim * DTYPE_BYTES[cache]) / 128),
       JOIN_ROUNDS: Math.ceil(MOST_PARTS / lanes),
     },
     brought: heads * dim,

@@ -9,6 +9,9 @@ const HALF: u32 = 32u;
 const KV_DTYPE: u32 = 1u;
 const MOST_SPLITS: u32 = 64u;
 const BLOCK: u32 = 1024u; // a multiple of SUBGROUPS * SUBGROUP_KEYS and of VALUES * SUBSETS
+const LINE: u32 = 128u; // bytes that arrive together
+const LINES: u32 = 4u; // of a head's key or value
+const TOUCHED: u32 = 64u; // tokens of a part that are asked for long before
 const VALUES: u32 = 4u; // that a thread has on their way
 const PIECES: u32 = DIM / 8u;
 const KEY_LANES: u32 = 16u; // that share a key
@@ -38,15 +41,11 @@ struct Eight {
   high: vec4<f32>,
 }
 
-// Eight dims of a key as they lie in memory; f16 fill the first half.
-struct Stored {
-  first: vec4<u32>,
-  second: vec4<u32>,
-}
-
-// What a thread has on its way; and sums of heads 4 * q and the next, two dims each, and of the two heads after them.
+// What a thread has on its way: eight dims of a key as they lie in memory (of f16 in the first four words), two dims of a value; and sums of heads 4 * q and the
+// next, two dims each, and of the two heads after them.
 #repeat p LANE_PIECES
-var<private> key_$p: Stored;
+var<private> key_$p: vec4<u32>;
+var<private> more_$p: vec4<u32>;
 #end
 #repeat b VALUES
 var<private> value_$b: vec2<u32>;
@@ -56,19 +55,11 @@ var<private> low_$q: vec4<f32>;
 var<private> high_$q: vec4<f32>;
 #end
 
-fn fetch_key(token: u32, g: u32, piece: u32) -> Stored {
-  let at = ((token * KV_HEADS + g) * PIECES + piece) * select(1u, 2u, KV_DTYPE == DTYPE_F32);
+fn widen_key(key: vec4<u32>, more: vec4<u32>) -> Eight {
   if KV_DTYPE == DTYPE_F32 {
-    return Stored(k[at], k[at + 1u]);
+    return Eight(bitcast<vec4<f32>>(key), bitcast<vec4<f32>>(more));
   }
-  return Stored(k[at], vec4<u32>());
-}
-
-fn widen_key(key: Stored) -> Eight {
-  if KV_DTYPE == DTYPE_F32 {
-    return Eight(bitcast<vec4<f32>>(key.first), bitcast<vec4<f32>>(key.second));
-  }
-  return Eight(widen_quad(key.first.xy, KV_DTYPE), widen_quad(key.first.zw, KV_DTYPE));
+  return Eight(widen_quad(key.xy, KV_DTYPE), widen_quad(key.zw, KV_DTYPE));
 }
 
 // Two dims of a value as they lie in memory; f16 fill the first half.
@@ -200,8 +191,14 @@ fn quad_sum(value: vec4<f32>, lane: u32) -> f32 {
 // Asks for a token's key, if it is not beyond the end.
 fn ask_for_key(token: u32, end: u32, g: u32, thread: u32) {
   if token < end {
+    let at = (token * KV_HEADS + g) * PIECES + thread % KEY_LANES;
 #repeat p LANE_PIECES
-    key_$p = fetch_key(token, g, thread % KEY_LANES + $pu * KEY_LANES);
+    if KV_DTYPE == DTYPE_F32 {
+      key_$p = k[2u * (at + $pu * KEY_LANES)];
+      more_$p = k[2u * (at + $pu * KEY_LANES) + 1u];
+    } else {
+      key_$p = k[at + $pu * KEY_LANES];
+    }
 #end
   }
 }
@@ -233,7 +230,7 @@ fn score(block: u32, slots: u32, newest: u32, end: u32, g: u32, thread: u32) {
 #repeat p LANE_PIECES
     {
       let piece = key_lane + $pu * KEY_LANES;
-      var key = widen_key(key_$p);
+      var key = widen_key(key_$p, more_$p);
       if slot == newest {
         key = Eight(new_key_quad(2u * piece), new_key_quad(2u * piece + 1u));
       }
@@ -333,18 +330,39 @@ fn add_values(block: u32, count: u32, has_newest: bool, end: u32, g: u32, thread
   }
 }
 
-// Part `split` for key head g.
-fn attend(g: u32, split: u32, seen: u32, angle: vec2<f32>, thread: u32) {
+// The first token of a part, and the one after its last.
+fn tokens_of(split: u32, seen: u32) -> vec2<u32> {
   let share = (seen + params.splits - 1u) / params.splits;
   let start = min(split * share, seen);
-  let end = min(start + share, seen);
+  return vec2<u32>(start, min(start + share, seen));
+}
+
+// Asks for a part's first keys and values long before they are needed, so that they are near when they are: it takes memory longer than products' operands, which
+// lie in a row.
+fn touch(g: u32, split: u32, seen: u32, thread: u32) {
+  let tokens = tokens_of(split, seen);
+  let token = tokens.x + thread / LINES;
+  if token < tokens.y && thread < TOUCHED * LINES {
+    let key = k[((token * KV_HEADS + g) * LINES + thread % LINES) * (LINE / 16u)];
+    let value = fetch_value(token, g, thread % LINES * (PAIRS / LINES));
+    for (var i = 0u; i < params.never; i++) {
+      out[i] += f32(key.x ^ value.x);
+    }
+  }
+}
+
+// Part `split` for key head g.
+fn attend(g: u32, split: u32, seen: u32, angle: vec2<f32>, thread: u32) {
+  let tokens = tokens_of(split, seen);
+  let start = tokens.x;
+  let end = tokens.y;
   let is_last = split + 1u == params.splits;
 
   // The first keys are on their way while queries are waited for.
   ask_for_key(start + thread / KEY_LANES, end, g, thread);
   for (var i = 0u; i < params.never; i++) {
 #repeat p LANE_PIECES
-    out[i] += f32(key_$p.first.x ^ key_$p.second.x);
+    out[i] += f32(key_$p.x ^ more_$p.x);
 #end
   }
   if thread < QUADS {

@@ -92,6 +92,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) wor
     seen = cursor[0];
     row = cursor[1];
   }
+  touch(workgroup.x % KV_HEADS, workgroup.x / KV_HEADS, seen, thread);
   let angle = table[row * HALF + thread % HALF];
   for (var i = 0u; i < params.never; i++) {
     out[i] += angle.x + angle.y;
