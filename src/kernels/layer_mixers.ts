@@ -12,9 +12,8 @@ const BLOCK_STEP = 512;
 /** Threads that share a key, and most dims of a head, whose key and value lie where sums of products do. */
 const KEY_LANES = 16;
 const MOST_DIM = 512;
-/** Parts of attention's tokens that a workgroup puts together at the same time, and most parts. */
-const PARTS = 32;
-const MOST_PARTS = 64;
+/** Most parts of attention's tokens, which a workgroup puts together at the same time. */
+const MOST_PARTS = 32;
 
 /** A gated delta net between its projection, columns q | k | v | z | b | a, and out_proj. */
 export interface DeltaMixer {
@@ -124,7 +123,8 @@ function attentionPlan({ shape }: AttentionMixer, lanes: number, width: number):
       2 * half <= dim &&
       (group + 1) * half <= THREADS &&
       group + 2 <= THREADS / lanes &&
-      lanes >= 4,
+      lanes >= 4 &&
+      MOST_PARTS % lanes === 0,
     constants: {
       HEADS: heads,
       KV_HEADS: kvHeads,
@@ -133,22 +133,21 @@ function attentionPlan({ shape }: AttentionMixer, lanes: number, width: number):
       QUADS: quads,
       HALF: half,
       KV_DTYPE: DTYPE_CODE[cache],
-      MOST_SPLITS: MOST_PARTS,
       BLOCK: block,
       KEY_LANES: keyLanes,
       LINES: Math.max(1, (dim * DTYPE_BYTES[cache]) / 128),
-      JOIN_ROUNDS: Math.ceil(MOST_PARTS / lanes),
     },
     brought: heads * dim,
-    width: Math.max((block + 1) * quads, (THREADS / 2) * quads, (group * dim) / 4, ((PARTS + 1) * MOST_PARTS) / 4),
-    bytes: 32 * quads * (THREADS / lanes + 1) + 4 * (MOST_PARTS + PARTS),
+    width: Math.max((block + 1) * quads, (THREADS / 2) * quads, (group * dim) / 4, ((MOST_PARTS + 1) * MOST_PARTS) / 4),
+    bytes: 32 * quads * (THREADS / lanes + 1) + 8 * MOST_PARTS,
     words: (workgroups) => heads * dim + partsOf(shape, workgroups) * heads * (dim + 1),
     writes: [false, false, false, false, true, true],
   };
 }
 
-/** Parts into which a team deals the tokens before this one; never one, so that a team of one, which tests have, does all there is to do. */
+/**
+ * Parts into which a team deals the tokens, the token itself being one of them. Three at least, so that a team of one, which tests have, does all there is to do.
+ */
 export function partsOf({ kvHeads }: AttentionShape, workgroups: number): number {
-  const parts = Math.min(MOST_PARTS, Math.max(2, Math.floor(workgroups / kvHeads)));
-  return parts > PARTS ? parts - (parts % PARTS) : parts;
+  return Math.min(MOST_PARTS, Math.max(3, Math.floor(workgroups / kvHeads)));
 }

@@ -62,7 +62,7 @@ const NO_PARAMS = {
   patience: 0,
   muster: 0,
   never: 0,
-  splits: 0,
+  parts: 0,
   at_cursor: 0,
   seen: 0,
 };
@@ -237,7 +237,7 @@ export function attentionLayer(
   const { cursor } = rope;
   return run(step, h, team, {
     bindings: [q_norm, k_norm, rope.table, cursor ?? q_norm, k, v],
-    params: { splits: partsOf(shape, team.workgroups), at_cursor: cursor === undefined ? 0 : 1, seen },
+    params: { parts: partsOf(shape, team.workgroups), at_cursor: cursor === undefined ? 0 : 1, seen },
     flops: 4 * (seen + 1) * heads * dim,
     unread: k.byteLength + v.byteLength - 2 * (seen + 1) * kvHeads * dim * DTYPE_BYTES[k.dtype],
   });

@@ -1,13 +1,12 @@
-// Attention of one token over a part of the tokens before it, for the GROUP query heads of a key head, by a workgroup: part of attention_layer.wgsl.
+// Attention of one token over a part of those before it, or over itself, for the GROUP query heads of a key head, by a workgroup: part of attention_layer.wgsl.
 // For BLOCK keys at a time: scores, KEY_LANES threads a key; maximum and exponentials (Milakov and Gimelshein 2018); and values, a thread two dims of every
-// SUBSETS-th one. The last part also takes the token itself, whose key and value lie in `sums` meanwhile and reach the cache in the end.
-// x's first half holds queries, its second scores, four heads a vec4; in the end both hold what threads have summed up.
+// SUBSETS-th one. Warps that have nothing to do in a stage leave it out: at a few hundred tokens the instructions of all of them would take longer than memory.
+// x's first half holds queries, its second scores, four heads a vec4; in the end both hold what threads have summed up. `sums` holds the token's own key and value.
 const DIM: u32 = 256u; // a power of two, from 32 to 512
 const GROUP: u32 = 4u;
 const QUADS: u32 = 1u; // GROUP / 4, rounded up
 const HALF: u32 = 32u;
 const KV_DTYPE: u32 = 1u;
-const MOST_SPLITS: u32 = 64u;
 const BLOCK: u32 = 1024u; // a multiple of SUBGROUPS * SUBGROUP_KEYS and of VALUES * SUBSETS
 const LINE: u32 = 128u; // bytes that arrive together
 const LINES: u32 = 4u; // of a head's key or value
@@ -92,11 +91,11 @@ fn new_value(pair: u32) -> vec2<f32> {
   return vec2<f32>(sums[DIM + 2u * pair], sums[DIM + 2u * pair + 1u]);
 }
 
-// Brings queries to x, and for the last part key and value to `sums`: a subgroup each, through norms; then a thread turns two dims of a head by `angle`.
-fn prepare(g: u32, is_last: bool, angle: vec2<f32>, thread: u32) {
+// Brings queries to x, and for the token itself key and value to `sums`: a subgroup each, through norms; then a thread turns two dims of a head by `angle`.
+fn prepare(g: u32, is_newest: bool, angle: vec2<f32>, thread: u32) {
   let lane = thread % LANES;
   let h = thread / LANES;
-  if h < select(GROUP, GROUP + 2u, is_last) {
+  if h < select(GROUP, GROUP + 2u, is_newest) {
 #repeat e LANE_DIMS
     let weight_$e = params.weight_offset + select(q_norm[lane + $eu * LANES], k_norm[lane + $eu * LANES], h == GROUP);
     var dim_$e = 0u;
@@ -142,7 +141,7 @@ fn prepare(g: u32, is_last: bool, angle: vec2<f32>, thread: u32) {
     let second = x[place_of(turning, (d + HALF) / 4u)][(d + HALF) % 4u];
     x[place_of(turning, d / 4u)][d % 4u] = first * angle.x - second * angle.y;
     x[place_of(turning, (d + HALF) / 4u)][(d + HALF) % 4u] = second * angle.x + first * angle.y;
-  } else if is_last && thread < HALF * (GROUP + 1u) {
+  } else if is_newest && thread < HALF * (GROUP + 1u) {
     let d = thread - HALF * GROUP;
     let first = sums[d];
     let second = sums[d + HALF];
@@ -212,9 +211,9 @@ fn ask_for_values(first: u32, end: u32, g: u32, thread: u32) {
 #end
 }
 
-// Scores of `slots` keys from `block` on, with the newest one in slot `newest` if there, go to x's second half, and what each subgroup found highest to `peaks`.
-fn score(block: u32, slots: u32, newest: u32, end: u32, g: u32, thread: u32) {
-  if thread / LANES * SUBGROUP_KEYS >= slots {
+// Scores of `count` keys from `block` on go to x's second half, and what each subgroup found highest to `peaks`.
+fn score(block: u32, count: u32, end: u32, g: u32, thread: u32) {
+  if thread / LANES * SUBGROUP_KEYS >= count {
     return;
   }
   let lane = thread % LANES;
@@ -222,7 +221,7 @@ fn score(block: u32, slots: u32, newest: u32, end: u32, g: u32, thread: u32) {
 #repeat q QUADS
   var highest_$q = LEAST; // of the head in whose sums this thread ends up
 #end
-  for (var first = thread / LANES * SUBGROUP_KEYS; first < slots; first += SUBGROUPS * SUBGROUP_KEYS) {
+  for (var first = thread / LANES * SUBGROUP_KEYS; first < count; first += SUBGROUPS * SUBGROUP_KEYS) {
     let slot = first + lane / KEY_LANES;
 #repeat q QUADS
     var dots_$q = vec4<f32>();
@@ -230,10 +229,7 @@ fn score(block: u32, slots: u32, newest: u32, end: u32, g: u32, thread: u32) {
 #repeat p LANE_PIECES
     {
       let piece = key_lane + $pu * KEY_LANES;
-      var key = widen_key(key_$p, more_$p);
-      if slot == newest {
-        key = Eight(new_key_quad(2u * piece), new_key_quad(2u * piece + 1u));
-      }
+      let key = widen_key(key_$p, more_$p);
 #repeat q QUADS
 #repeat h 4
       dots_$q[$h] += dot(key.low, x[min($[4 * $q + $h]u, GROUP - 1u) * 2u * PIECES + piece]);
@@ -245,7 +241,7 @@ fn score(block: u32, slots: u32, newest: u32, end: u32, g: u32, thread: u32) {
     ask_for_key(block + slot + SUBGROUPS * SUBGROUP_KEYS, end, g, thread);
 #repeat q QUADS
     let score_$q = quad_sum(dots_$q, key_lane);
-    if slot < slots {
+    if slot < count {
       highest_$q = max(highest_$q, score_$q);
       if key_lane % (KEY_LANES / 4u) == 0u {
         x[MOST_WIDTH + slot * QUADS + $qu][key_lane / (KEY_LANES / 4u)] = score_$q;
@@ -264,9 +260,9 @@ fn score(block: u32, slots: u32, newest: u32, end: u32, g: u32, thread: u32) {
 }
 
 // Scores become weights, relative to the highest so far, and what was summed up before is brought in line.
-fn weigh(slots: u32, is_first: bool, thread: u32) {
-  let scored = min(SUBGROUPS, (slots + SUBGROUP_KEYS - 1u) / SUBGROUP_KEYS); // subgroups with a key
-  let weighed = min(SUBGROUPS, (slots + LANES - 1u) / LANES);
+fn weigh(count: u32, is_first: bool, thread: u32) {
+  let scored = min(SUBGROUPS, (count + SUBGROUP_KEYS - 1u) / SUBGROUP_KEYS); // subgroups with a key
+  let weighed = min(SUBGROUPS, (count + LANES - 1u) / LANES);
   let weighs = thread / LANES < weighed;
 #repeat q QUADS
   var highest_$q = peak_so_far[$q];
@@ -280,7 +276,7 @@ fn weigh(slots: u32, is_first: bool, thread: u32) {
   }
   if weighs {
     var mass = vec4<f32>();
-    for (var slot = thread; slot < slots; slot += THREADS) {
+    for (var slot = thread; slot < count; slot += THREADS) {
       let weight = exp(x[MOST_WIDTH + slot * QUADS + $qu] - highest_$q);
       x[MOST_WIDTH + slot * QUADS + $qu] = weight;
       mass += weight;
@@ -304,8 +300,8 @@ fn weigh(slots: u32, is_first: bool, thread: u32) {
 #end
 }
 
-// Adds up weighted values of `count` tokens from `block` on, and the newest one if there.
-fn add_values(block: u32, count: u32, has_newest: bool, end: u32, g: u32, thread: u32) {
+// Adds up weighted values of `count` tokens from `block` on.
+fn add_values(block: u32, count: u32, end: u32, g: u32, thread: u32) {
   let subset = thread / PAIRS;
   for (var first = 0u; first + subset < count; first += VALUES * SUBSETS) {
 #repeat b VALUES
@@ -320,27 +316,19 @@ fn add_values(block: u32, count: u32, has_newest: bool, end: u32, g: u32, thread
 #end
     ask_for_values(block + first + VALUES * SUBSETS, end, g, thread);
   }
-  if has_newest && subset + 1u == SUBSETS {
-    let value = new_value(thread % PAIRS);
-#repeat q QUADS
-    let weight_$q = x[MOST_WIDTH + count * QUADS + $qu];
-    low_$q += weight_$q.xxyy * value.xyxy;
-    high_$q += weight_$q.zzww * value.xyxy;
-#end
-  }
 }
 
-// The first token of a part, and the one after its last.
-fn tokens_of(split: u32, seen: u32) -> vec2<u32> {
-  let share = (seen + params.splits - 1u) / params.splits;
-  let start = min(split * share, seen);
+// The first token of a part, and the one after its last. The last part is the token itself, the others share those before it.
+fn tokens_of(part: u32, seen: u32) -> vec2<u32> {
+  let share = (seen + params.parts - 2u) / (params.parts - 1u);
+  let start = min(part * share, seen);
   return vec2<u32>(start, min(start + share, seen));
 }
 
 // Asks for a part's first keys and values long before they are needed, so that they are near when they are: it takes memory longer than products' operands, which
 // lie in a row.
-fn touch(g: u32, split: u32, seen: u32, thread: u32) {
-  let tokens = tokens_of(split, seen);
+fn touch(g: u32, part: u32, seen: u32, thread: u32) {
+  let tokens = tokens_of(part, seen);
   let token = tokens.x + thread / LINES;
   if token < tokens.y && thread < TOUCHED * LINES {
     let key = k[((token * KV_HEADS + g) * LINES + thread % LINES) * (LINE / 16u)];
@@ -351,39 +339,42 @@ fn touch(g: u32, split: u32, seen: u32, thread: u32) {
   }
 }
 
-// Part `split` for key head g.
-fn attend(g: u32, split: u32, seen: u32, angle: vec2<f32>, thread: u32) {
-  let tokens = tokens_of(split, seen);
+// The token's own part for key head g: its value, weighed by its score. Its key and value reach the cache after others have what they wait for.
+fn attend_itself(g: u32, seen: u32, thread: u32) {
+  let lane = thread % LANES;
+  let h = thread / LANES;
+  let words_of_part = PART_WORDS + (params.parts - 1u) * (MIXED + HEADS);
+  for (var i = thread; i < GROUP * DIM; i += THREADS) {
+    send(words_of_part + g * GROUP * DIM + i, sums[DIM + i % DIM]);
+  }
+  if h < GROUP {
+    var score = 0.0;
+    for (var d = lane; d < DIM; d += LANES) {
+      score += x[place_of(h, d / 4u)][d % 4u] * sums[d];
+    }
+    score = subgroupAdd(score);
+    if lane == 0u {
+      send(words_of_part + MIXED + g * GROUP + h, score);
+    }
+  }
+  store_newest(seen, g, thread);
+}
+
+// Part `part` of the tokens before, for key head g.
+fn attend_before(g: u32, part: u32, tokens: vec2<u32>, thread: u32) {
   let start = tokens.x;
   let end = tokens.y;
-  let is_last = split + 1u == params.splits;
-
-  // The first keys are on their way while queries are waited for.
-  ask_for_key(start + thread / KEY_LANES, end, g, thread);
-  for (var i = 0u; i < params.never; i++) {
-#repeat p LANE_PIECES
-    out[i] += f32(key_$p.x ^ more_$p.x);
-#end
-  }
-  if thread < QUADS {
-    peak_so_far[thread] = vec4<f32>(LEAST);
-    mass_so_far[thread] = vec4<f32>();
-  }
-  prepare(g, is_last, angle, thread);
-
 #repeat q QUADS
   low_$q = vec4<f32>();
   high_$q = vec4<f32>();
 #end
-  for (var block = start; block < end || block == start; block += BLOCK) {
+  for (var block = start; block < end; block += BLOCK) {
     let count = min(BLOCK, end - block);
-    let has_newest = is_last && block + BLOCK >= end;
-    let slots = count + select(0u, 1u, has_newest); // the newest token after the others
-    score(block, slots, select(slots, count, has_newest), end, g, thread);
+    score(block, count, end, g, thread);
     ask_for_values(block, end, g, thread);
     workgroupBarrier();
-    weigh(slots, block == start, thread);
-    add_values(block, count, has_newest, end, g, thread);
+    weigh(count, block == start, thread);
+    add_values(block, count, end, g, thread);
     workgroupBarrier();
   }
 
@@ -402,28 +393,45 @@ fn attend(g: u32, split: u32, seen: u32, angle: vec2<f32>, thread: u32) {
   }
 #end
   workgroupBarrier();
-  let part = PART_WORDS + split * (MIXED + HEADS);
+  let words_of_part = PART_WORDS + part * (MIXED + HEADS);
   for (var i = thread; i < GROUP * DIM; i += THREADS) {
     let h = i / DIM;
     let component = h % 2u * 2u + i % 2u;
     let mass = mass_so_far[h / 4u][h % 4u];
     var sum = 0.0;
     for (var s = 0u; s < SUBSETS / 2u; s++) {
-      let at = h / 4u * HALF_THREADS + s * PAIRS + i % DIM / 2u;
-      if h % 4u < 2u {
-        sum += x[at][component];
-      } else {
-        sum += x[MOST_WIDTH + at][component];
-      }
+      sum += x[h % 4u / 2u * MOST_WIDTH + h / 4u * HALF_THREADS + s * PAIRS + i % DIM / 2u][component];
     }
     // A part without tokens weighs nothing.
-    send(part + g * GROUP * DIM + i, select(0.0, sum / mass, mass > 0.0));
+    send(words_of_part + g * GROUP * DIM + i, select(0.0, sum / mass, mass > 0.0));
     if i % DIM == 0u {
-      send(part + MIXED + g * GROUP + h, select(LEAST, peak_so_far[h / 4u][h % 4u] + log(mass), mass > 0.0));
+      send(words_of_part + MIXED + g * GROUP + h, select(LEAST, peak_so_far[h / 4u][h % 4u] + log(mass), mass > 0.0));
     }
   }
-  if is_last {
-    store_newest(seen, g, thread);
+}
+
+// What part `part` makes of key head g's query heads, sent to who joins the parts.
+fn attend(g: u32, part: u32, seen: u32, angle: vec2<f32>, thread: u32) {
+  let tokens = tokens_of(part, seen);
+  let is_newest = part + 1u == params.parts;
+  if !is_newest {
+    // The first keys are on their way while queries are waited for.
+    ask_for_key(tokens.x + thread / KEY_LANES, tokens.y, g, thread);
+  }
+  for (var i = 0u; i < params.never; i++) {
+#repeat p LANE_PIECES
+    out[i] += f32(key_$p.x ^ more_$p.x);
+#end
+  }
+  if thread < QUADS {
+    peak_so_far[thread] = vec4<f32>(LEAST);
+    mass_so_far[thread] = vec4<f32>();
+  }
+  prepare(g, is_newest, angle, thread);
+  if is_newest {
+    attend_itself(g, seen, thread);
+  } else {
+    attend_before(g, part, tokens, thread);
   }
   workgroupBarrier();
 }

@@ -4,9 +4,9 @@
 //   a[h, :] = sigmoid(gate[h, :]) * sum_s softmax_s(q[h, :] . k[s, g, :] / sqrt(DIM)) v[s, g, :]      g = h / GROUP, s over all tokens so far and this one
 // q_norm, k_norm: f32 [DIM]. table: f32 [rows, HALF] of (cos, sin). k, v: [capacity, KV_HEADS, DIM] f32 or f16 (KV_DTYPE). All arithmetic in f32.
 // cursor: u32, with params.at_cursor: tokens seen so far, and the table's row; without, those are params.seen and 0.
-// words: u32 [PROJECTED + MIXED + HIDDEN + INNER + params.splits * (MIXED + HEADS)]: exchange.wgsl.
-// One workgroup of a team: a share of every product, products.wgsl; in between for every so many key heads one of params.splits equal parts of the tokens, for
-// all query heads of that key head (attend.wgsl), and of every so many columns of a what the parts make together (Dao et al. 2023, Flash-Decoding).
+// words: u32 [PROJECTED + MIXED + HIDDEN + INNER + params.parts * (MIXED + HEADS)]: exchange.wgsl.
+// One workgroup of a team: a share of every product, products.wgsl; in between for every so many key heads one of params.parts parts of the tokens, for all query
+// heads of that key head (attend.wgsl), and of every so many columns of a what the parts make together (Dao et al. 2023, Flash-Decoding).
 enable subgroups;
 diagnostic(off, subgroup_uniformity); // subgroups are threads in a row, and go through stretches together
 #include "layer_step/layer.wgsl"
@@ -17,7 +17,8 @@ const KV_HEADS: u32 = 4u;
 const KEYS_COLUMN: u32 = 2u * HEADS * DIM; // of p
 const PROJECTED: u32 = KEYS_COLUMN + 2u * KV_HEADS * DIM;
 const COLUMNS: u32 = 32u; // of a that a workgroup puts together at a time
-const JOIN_ROUNDS: u32 = 2u; // MOST_SPLITS / LANES, rounded up
+const MOST_PARTS: u32 = 32u; // THREADS / COLUMNS
+const JOIN_ROUNDS: u32 = MOST_PARTS / LANES;
 const STRIDE: u32 = COLUMNS + 1u; // so that neither columns nor parts meet one bank many times
 // Where things travel; of every part columns of a, then logarithms of heads.
 const MIXED_WORDS: u32 = PROJECTED;
@@ -25,7 +26,7 @@ const FINISH_WORDS: u32 = MIXED_WORDS + MIXED;
 const PART_WORDS: u32 = FINISH_WORDS + HIDDEN + INNER;
 
 // Parts' shares in a head, and gates.
-var<workgroup> shares: array<f32, MOST_SPLITS>;
+var<workgroup> shares: array<f32, MOST_PARTS>;
 var<workgroup> gates: array<f32, COLUMNS>;
 
 // Columns of a, all of one head, from what the parts made of them.
@@ -33,14 +34,15 @@ fn join(first: u32, thread: u32) {
   let lane = thread % LANES;
   let head = first / DIM;
   let i = thread % COLUMNS;
-  for (var split = thread / COLUMNS; split < params.splits; split += THREADS / COLUMNS) {
-    let at = split * STRIDE + i;
-    x[at / 4u][at % 4u] = await_value(PART_WORDS + split * (MIXED + HEADS) + first + i);
+  let part = thread / COLUMNS;
+  if part < params.parts {
+    let at = part * STRIDE + i;
+    x[at / 4u][at % 4u] = await_value(PART_WORDS + part * (MIXED + HEADS) + first + i);
   }
   if thread / LANES == SUBGROUPS - 1u {
     var mass = 0.0;
 #repeat j JOIN_ROUNDS
-    let log_mass_$j = await_value(PART_WORDS + min(lane + $ju * LANES, params.splits - 1u) * (MIXED + HEADS) + MIXED + head);
+    let log_mass_$j = await_value(PART_WORDS + min(lane + $ju * LANES, params.parts - 1u) * (MIXED + HEADS) + MIXED + head);
 #end
     var most = LEAST;
 #repeat j JOIN_ROUNDS
@@ -48,12 +50,12 @@ fn join(first: u32, thread: u32) {
 #end
     most = subgroupMax(most);
 #repeat j JOIN_ROUNDS
-    let share_$j = select(0.0, exp(log_mass_$j - most), lane + $ju * LANES < params.splits);
+    let share_$j = select(0.0, exp(log_mass_$j - most), lane + $ju * LANES < params.parts);
     mass += share_$j;
 #end
     mass = subgroupAdd(mass);
 #repeat j JOIN_ROUNDS
-    if lane + $ju * LANES < params.splits {
+    if lane + $ju * LANES < params.parts {
       shares[lane + $ju * LANES] = share_$j / mass;
     }
 #end
@@ -64,9 +66,9 @@ fn join(first: u32, thread: u32) {
   workgroupBarrier();
   for (var column = thread / LANES; column < COLUMNS; column += SUBGROUPS) {
     var sum = 0.0;
-    for (var split = lane; split < params.splits; split += LANES) {
-      let at = split * STRIDE + column;
-      sum += shares[split] * x[at / 4u][at % 4u];
+    for (var p = lane; p < params.parts; p += LANES) {
+      let at = p * STRIDE + column;
+      sum += shares[p] * x[at / 4u][at % 4u];
     }
     sum = subgroupAdd(sum);
     if lane == 0u {
@@ -103,7 +105,7 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) wor
   }
   workgroupBarrier();
 
-  for (var task = workgroup.x; task < KV_HEADS * params.splits; task += workgroups.x) {
+  for (var task = workgroup.x; task < KV_HEADS * params.parts; task += workgroups.x) {
     attend(task % KV_HEADS, task / KV_HEADS, seen, angle, thread);
   }
   for (var first = COLUMNS * workgroup.x; first < MIXED; first += COLUMNS * workgroups.x) {

@@ -19,7 +19,7 @@ struct Params {
   patience: u32, // looks at a word before giving up
   muster: u32, // 0: work; else looks at who is there
   never: u32, // 0, which the compiler cannot know
-  splits: u32, // attention_layer.wgsl alone, and the next two
+  parts: u32, // attention_layer.wgsl alone, and the next two
   at_cursor: u32,
   seen: u32,
 }
