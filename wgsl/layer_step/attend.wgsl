@@ -202,13 +202,15 @@ fn ask_for_key(token: u32, end: u32, g: u32, thread: u32) {
   }
 }
 
-// Asks for values of every SUBSETS-th token from `first` or a little later on.
+// Asks for values of every SUBSETS-th token from `first` or a little later on. Those beyond the end are the last one's: with a branch for each, loads would wait
+// for one another.
 fn ask_for_values(first: u32, end: u32, g: u32, thread: u32) {
+  let token = first + thread / PAIRS;
+  if token < end {
 #repeat b VALUES
-  if first + thread / PAIRS + $bu * SUBSETS < end {
-    value_$b = fetch_value(first + thread / PAIRS + $bu * SUBSETS, g, thread % PAIRS);
-  }
+    value_$b = fetch_value(min(token + $bu * SUBSETS, end - 1u), g, thread % PAIRS);
 #end
+  }
 }
 
 // Scores of `count` keys from `block` on go to x's second half, and what each subgroup found highest to `peaks`.
@@ -223,13 +225,18 @@ fn score(block: u32, count: u32, end: u32, g: u32, thread: u32) {
 #end
   for (var first = thread / LANES * SUBGROUP_KEYS; first < count; first += SUBGROUPS * SUBGROUP_KEYS) {
     let slot = first + lane / KEY_LANES;
+#repeat p LANE_PIECES
+    let now_$p = key_$p;
+    let more_now_$p = more_$p;
+#end
+    ask_for_key(block + slot + SUBGROUPS * SUBGROUP_KEYS, end, g, thread);
 #repeat q QUADS
     var dots_$q = vec4<f32>();
 #end
 #repeat p LANE_PIECES
     {
       let piece = key_lane + $pu * KEY_LANES;
-      let key = widen_key(key_$p, more_$p);
+      let key = widen_key(now_$p, more_now_$p);
 #repeat q QUADS
 #repeat h 4
       dots_$q[$h] += dot(key.low, x[min($[4 * $q + $h]u, GROUP - 1u) * 2u * PIECES + piece]);
@@ -238,7 +245,6 @@ fn score(block: u32, count: u32, end: u32, g: u32, thread: u32) {
 #end
     }
 #end
-    ask_for_key(block + slot + SUBGROUPS * SUBGROUP_KEYS, end, g, thread);
 #repeat q QUADS
     let score_$q = quad_sum(dots_$q, key_lane);
     if slot < count {
@@ -305,8 +311,12 @@ fn add_values(block: u32, count: u32, end: u32, g: u32, thread: u32) {
   let subset = thread / PAIRS;
   for (var first = 0u; first + subset < count; first += VALUES * SUBSETS) {
 #repeat b VALUES
+    let now_$b = value_$b;
+#end
+    ask_for_values(block + first + VALUES * SUBSETS, end, g, thread);
+#repeat b VALUES
     if first + subset + $bu * SUBSETS < count {
-      let value = widen_value(value_$b);
+      let value = widen_value(now_$b);
 #repeat q QUADS
       let weight_$q = x[MOST_WIDTH + (first + subset + $bu * SUBSETS) * QUADS + $qu];
       low_$q += weight_$q.xxyy * value.xyxy;
@@ -314,7 +324,6 @@ fn add_values(block: u32, count: u32, end: u32, g: u32, thread: u32) {
 #end
     }
 #end
-    ask_for_values(block + first + VALUES * SUBSETS, end, g, thread);
   }
 }
 
