@@ -10,7 +10,7 @@ const STATE_ROWS = 4;
 /** Keys whose scores a workgroup holds at a time, besides the newest one's, are a multiple of so many. */
 const BLOCK_STEP = 512;
 /** Threads that share a key, and most dims of a head, whose key and value lie where sums of products do. */
-const KEY_LANES = 16;
+const KEY_LANES = 32;
 const MOST_DIM = 512;
 /** Most parts of attention's tokens, which a workgroup puts together at the same time. */
 const MOST_PARTS = 32;
