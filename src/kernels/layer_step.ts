@@ -40,8 +40,6 @@ export interface Team {
   readonly workgroups: number;
   /** Zeros through which they exchange values, used up: of `createExchange`. */
   readonly exchange: Tensor;
-  /** in_proj of the layer after this one, if it is known: its beginning is asked for in the end. */
-  readonly next?: Tensor | undefined;
   /** Looks at a value before giving up and going on with NaN; a tenth of a second's unless given: for tests. */
   readonly patience?: number;
 }
@@ -64,7 +62,6 @@ const NO_PARAMS = {
   patience: 0,
   muster: 0,
   never: 0,
-  next_rows: 0,
   parts: 0,
   at_cursor: 0,
   seen: 0,
@@ -135,7 +132,7 @@ export function canStep(device: Device, step: LayerStep): boolean {
   const { fits, bytes } = plan(device, step);
   return (
     fits &&
-    limits.maxStorageBuffersPerShaderStage >= 16 &&
+    limits.maxStorageBuffersPerShaderStage >= 15 &&
     Math.min(limits.maxComputeInvocationsPerWorkgroup, limits.maxComputeWorkgroupSizeX) >= THREADS &&
     limits.maxComputeWorkgroupStorageSize >= bytes
   );
@@ -179,7 +176,6 @@ export async function musterTeam(device: Device, step: LayerStep): Promise<numbe
       bindings: [
         ...[out_proj, gate_up, down, norm.weight, nothing, counts, out, inNorm.weight, in_proj],
         ...writes.map((isWritten, i) => (isWritten ? written[i]! : nothing)),
-        nothing,
       ],
       params: { ...NO_PARAMS, muster: MUSTER_LOOKS },
       workgroups: [MUSTERED],
@@ -259,7 +255,7 @@ interface Operands {
 function run(
   step: LayerStep,
   h: Tensor,
-  { workgroups, exchange, next, patience = PATIENCE }: Team,
+  { workgroups, exchange, patience = PATIENCE }: Team,
   { bindings: own, params, flops, unread }: Operands,
 ): Tensor {
   const { device } = h;
@@ -284,21 +280,18 @@ function run(
     throw new KernelError(`${kernel}: norms of two kinds`);
   if (exchange.dtype !== 'u32' || exchange.size < words(workgroups))
     throw new KernelError(`${kernel}: exchange [${exchange.shape}] ${exchange.dtype} is too small`);
-  if (next !== undefined && (next.dtype !== in_proj.dtype || next.dim(1) !== hidden))
-    throw new KernelError(`${kernel}: the next layer begins with [${next.shape}] ${next.dtype}`);
   const out = device.tensor([1, hidden]);
   const bindings = [out_proj, gate_up, down, norm.weight, h, exchange, out, inNorm.weight, in_proj, ...own];
   device.run({
     kernel,
     constants,
-    bindings: [...bindings, next ?? in_proj],
+    bindings,
     params: {
       ...NO_PARAMS,
       eps: norm.eps,
       head_eps: headEps,
       weight_offset: norm.weightOffset,
       patience,
-      next_rows: next?.dim(0) ?? 0,
       ...params,
     },
     workgroups: [workgroups],

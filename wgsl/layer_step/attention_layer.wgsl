@@ -120,5 +120,5 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) wor
   }
 #end
   workgroupBarrier();
-  finish(FINISH_WORDS, hidden, inner, share_of(params.next_rows, workgroup.x, workgroups.x), thread);
+  finish(FINISH_WORDS, hidden, inner, thread);
 }

@@ -19,7 +19,6 @@ struct Params {
   patience: u32, // looks at a word before giving up
   muster: u32, // 0: work; else looks at who is there
   never: u32, // 0, which the compiler cannot know
-  next_rows: u32, // of next_weights
   parts: u32, // attention_layer.wgsl alone, and the next two
   at_cursor: u32,
   seen: u32,
@@ -33,7 +32,6 @@ struct Params {
 @group(0) @binding(6) var<storage, read_write> out: array<f32>;
 @group(0) @binding(7) var<storage, read> in_norm: array<f32>;
 @group(0) @binding(8) var<storage, read> weights_3: array<vec4<u32>>; // in_proj
-@group(0) @binding(15) var<storage, read> next_weights: array<vec4<u32>>; // in_proj of the layer after this one, [next_rows, HIDDEN]
 
 var<workgroup> squares_of_x: array<f32, SUBGROUPS>;
 var<private> own_residual: f32;
@@ -93,23 +91,8 @@ fn begin_finish(hidden: vec2<u32>, thread: u32) {
   }
 }
 
-// Asks for what the same threads of the dispatch after this one begin with, so that memory is not idle while one ends and the other begins.
-fn begin_next(share: vec2<u32>, thread: u32) {
-  if share.y > 0u {
-    let first = place_3(share, share.y * STRETCHES_3, thread / LANES, thread % LANES);
-#repeat b PIECES_3
-    piece_$b = next_weights[first + $bu * LANES];
-#end
-    for (var i = 0u; i < params.never; i++) {
-#repeat b PIECES_3
-      out[i] += f32(piece_$b.x);
-#end
-    }
-  }
-}
-
 // From a in x to out. h and f travel in words from `first` on.
-fn finish(first: u32, hidden: vec2<u32>, inner: vec2<u32>, next: vec2<u32>, thread: u32) {
+fn finish(first: u32, hidden: vec2<u32>, inner: vec2<u32>, thread: u32) {
   multiply_0(hidden, hidden.y, thread);
   workgroupBarrier();
   var h = own_residual;
@@ -148,7 +131,6 @@ fn finish(first: u32, hidden: vec2<u32>, inner: vec2<u32>, next: vec2<u32>, thre
 #end
   workgroupBarrier();
   multiply_2(hidden, hidden.y, thread);
-  begin_next(next, thread);
   workgroupBarrier();
   if thread < hidden.y {
     out[hidden.x + thread] = h + total_2(thread);

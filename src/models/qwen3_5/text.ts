@@ -216,7 +216,7 @@ export class TextModel {
     if (workgroups === 0) return undefined;
     const steps = this.layers.map(({ weights }) => weights);
     const exchanges = createExchange(device, steps, workgroups);
-    return (layer) => ({ workgroups, exchange: exchanges[layer]!, next: steps[layer + 1]?.in_proj });
+    return (layer) => ({ workgroups, exchange: exchanges[layer]! });
   }
 
   /** The weights of a layer of each kind: with a delta net, and with attention. */
