@@ -99,7 +99,7 @@ function deltaPlan({ shape, conv1d }: DeltaMixer, lanes: number): MixerPlan {
     },
     brought: mixed + 4 * valueHeads,
     width: (threads / lanes) * quads,
-    bytes: 16 * (threads / lanes) + 4 * awaited + 16 * valueHeads,
+    bytes: 16 * (threads / lanes) + 4 * awaited + 16 * valueHeads + 16,
     words: () => mixed + 4 * valueHeads,
     writes: [false, true, false, false, false, true],
   };

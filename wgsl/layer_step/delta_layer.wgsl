@@ -16,7 +16,7 @@ const DK: u32 = 128u;
 const DV: u32 = 128u;
 const PAST: u32 = 3u; // TAPS - 1
 const TAPS: u32 = 4u;
-const ROWS: u32 = 4u;
+const ROWS: u32 = 4u; // no other number
 const QUADS: u32 = DV / 16u; // of a quarter of a head's columns
 const KEYS: u32 = KEY_HEADS * DK;
 const CHANNELS: u32 = 2u * KEYS + VALUE_HEADS * DV;
@@ -35,9 +35,11 @@ const FINISH_WORDS: u32 = SQUARES_WORDS + 4u * VALUE_HEADS;
 @group(0) @binding(13) var<storage, read> head_norm: array<vec4<f32>>;
 @group(0) @binding(14) var<storage, read_write> state: array<vec4<f32>>;
 
-// q . q, k . k and k . q of a head, by subgroup; and what the threads of a quarter wait for: q | k | v | z | b | a.
+// q . q, k . k and k . q of a head, by subgroup; what the threads of a quarter wait for: q | k | v | z | b | a; and what b and a make of the state: how much of it
+// stays, and how much of what it lacks is added.
 var<workgroup> key_products: array<vec3<f32>, DELTA_SUBGROUPS>;
-var<workgroup> brought: array<f32, 2u * DK + 8u * QUADS + 2u>;
+var<workgroup> brought: array<vec4<f32>, DK / 2u + 2u * QUADS + 1u>;
+var<workgroup> decay_and_beta: vec2<f32>;
 var<workgroup> squares: array<vec4<f32>, VALUE_HEADS>;
 
 // The word that a thread brings for a quarter of a head.
@@ -59,10 +61,6 @@ fn word_for(i: u32, head: u32, quarter: u32) -> u32 {
   return CHANNELS + VALUE_HEADS * DV + head + select(0u, VALUE_HEADS, i > 2u * DK + 8u * QUADS);
 }
 
-fn brought_quad(i: u32) -> vec4<f32> {
-  return vec4<f32>(brought[i], brought[i + 1u], brought[i + 2u], brought[i + 3u]);
-}
-
 // The delta rule on a quarter of a head's columns.
 fn delta(head: u32, quarter: u32, thread: u32) {
   let quad = thread % QUADS;
@@ -70,9 +68,13 @@ fn delta(head: u32, quarter: u32, thread: u32) {
   let column = quarter * 4u * QUADS + 4u * quad;
   let works = thread < DELTA_THREADS;
 #repeat r ROWS
-  let at_$r = select(0u, ((head * DK + row0 + $ru) * DV + column) / 4u, works);
-  let S_$r = state[at_$r];
+  var S_$r = vec4<f32>();
 #end
+  if works {
+#repeat r ROWS
+    S_$r = state[((head * DK + row0 + $ru) * DV + column) / 4u];
+#end
+  }
   let weight = head_norm[column / 4u];
   let rate = A_log[head];
   let bias = dt_bias[head];
@@ -83,24 +85,23 @@ fn delta(head: u32, quarter: u32, thread: u32) {
 #end
   }
   if thread < 2u * DK + 8u * QUADS + 2u {
-    brought[thread] = await_value(word_for(thread, head, quarter));
+    brought[thread / 4u][thread % 4u] = await_value(word_for(thread, head, quarter));
   }
   workgroupBarrier();
 
   // S^T k and S^T q of the old state, from which o = S^T q + (k . q) u follows without a second pass.
-  var k_sum = vec4<f32>();
-  var q_sum = vec4<f32>();
+  let q = brought[thread % DELTA_THREADS / QUADS];
+  let k = brought[DK / 4u + thread % DELTA_THREADS / QUADS];
   if works {
-    var product = vec3<f32>();
+    var k_sum = vec4<f32>();
+    var q_sum = vec4<f32>();
 #repeat r ROWS
-    let q_$r = brought[row0 + $ru];
-    let k_$r = brought[DK + row0 + $ru];
-    product += vec3<f32>(q_$r * q_$r, k_$r * k_$r, k_$r * q_$r);
-    k_sum += S_$r * k_$r;
-    q_sum += S_$r * q_$r;
+    k_sum += S_$r * k[$r];
+    q_sum += S_$r * q[$r];
 #end
-    product = subgroupAdd(product) / f32(QUADS);
+    var product = vec3<f32>(dot(q, q), dot(k, k), dot(k, q));
     for (var mask = QUADS; mask < LANES; mask <<= 1u) {
+      product += subgroupShuffleXor(product, mask);
       k_sum += subgroupShuffleXor(k_sum, mask);
       q_sum += subgroupShuffleXor(q_sum, mask);
     }
@@ -112,22 +113,26 @@ fn delta(head: u32, quarter: u32, thread: u32) {
       key_products[thread / LANES] = product;
     }
   }
+  if thread == THREADS - 1u {
+    let b_and_a = brought[DK / 2u + 2u * QUADS];
+    decay_and_beta = vec2<f32>(exp(-exp(rate) * softplus(b_and_a.y + bias)), sigmoid(b_and_a.x));
+  }
   workgroupBarrier();
   if works {
-    k_sum = vec4<f32>();
-    q_sum = vec4<f32>();
+    var k_sum = vec4<f32>();
+    var q_sum = vec4<f32>();
     var product = vec3<f32>();
     for (var i = 0u; i < DELTA_SUBGROUPS; i++) {
       k_sum += x[i * QUADS + quad];
       q_sum += x[MOST_WIDTH + i * QUADS + quad];
       product += key_products[i];
     }
-    let v = brought_quad(2u * DK + 4u * quad);
-    let z = brought_quad(2u * DK + 4u * QUADS + 4u * quad);
+    let v = brought[DK / 2u + quad];
+    let z = brought[DK / 2u + QUADS + quad];
     let q_scale = inverseSqrt(product.x + 1e-6) / sqrt(f32(DK));
     let k_scale = inverseSqrt(product.y + 1e-6);
-    let decay = exp(-exp(rate) * softplus(brought[2u * DK + 8u * QUADS + 1u] + bias));
-    let u = sigmoid(brought[2u * DK + 8u * QUADS]) * (v - k_scale * decay * k_sum);
+    let decay = decay_and_beta.x;
+    let u = decay_and_beta.y * (v - k_scale * decay * k_sum);
     let o = q_scale * (decay * q_sum + k_scale * product.z * u);
     if thread < LANES {
       let square = subgroupAdd(select(0.0, dot(o, o), thread < QUADS));
@@ -137,12 +142,12 @@ fn delta(head: u32, quarter: u32, thread: u32) {
     }
     if thread < QUADS {
       let normed = weight * o * vec4<f32>(silu(z.x), silu(z.y), silu(z.z), silu(z.w));
-      for (var i = 0u; i < 4u; i++) {
-        send(MIXED_WORDS + head * DV + column + i, normed[i]);
-      }
+#repeat i 4
+      send(MIXED_WORDS + head * DV + column + $iu, normed[$i]);
+#end
     }
 #repeat r ROWS
-    state[at_$r] = decay * S_$r + (k_scale * brought[DK + row0 + $ru]) * u;
+    state[((head * DK + row0 + $ru) * DV + column) / 4u] = decay * S_$r + (k_scale * k[$r]) * u;
 #end
   }
   workgroupBarrier();
