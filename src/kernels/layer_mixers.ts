@@ -7,9 +7,9 @@ import type { DeltaShape } from './gated_delta.ts';
 export const THREADS = 1024;
 /** Rows of the delta rule's state that a thread holds. */
 const STATE_ROWS = 4;
-/** Keys whose scores a workgroup holds at a time, besides the newest one's, are a multiple of so many. */
+/** Keys whose scores a workgroup holds at a time are a multiple of so many. */
 const BLOCK_STEP = 512;
-/** Threads that share a key, and most dims of a head, whose key and value lie where sums of products do. */
+/** Most threads that share a key, and most dims of a head, whose key and value lie where sums of products do. */
 const KEY_LANES = 32;
 const MOST_DIM = 512;
 /** Most parts of attention's tokens, which a workgroup puts together at the same time. */
@@ -109,8 +109,10 @@ function attentionPlan({ shape }: AttentionMixer, lanes: number, width: number):
   const { heads, kvHeads, dim, half, cache } = shape;
   const group = heads / kvHeads;
   const quads = Math.ceil(group / 4);
+  const rowBytes = dim * DTYPE_BYTES[cache];
+  const lines = Math.max(1, rowBytes / 128);
   const keyLanes = Math.min(KEY_LANES, dim / 8, lanes);
-  const block = BLOCK_STEP * Math.max(1, Math.floor((width / quads - 1) / BLOCK_STEP));
+  const block = BLOCK_STEP * Math.max(1, Math.floor(width / quads / BLOCK_STEP));
   return {
     kernel: 'layer_step/attention_layer',
     projected: 2 * (heads + kvHeads) * dim,
@@ -135,10 +137,11 @@ function attentionPlan({ shape }: AttentionMixer, lanes: number, width: number):
       KV_DTYPE: DTYPE_CODE[cache],
       BLOCK: block,
       KEY_LANES: keyLanes,
-      LINES: Math.max(1, (dim * DTYPE_BYTES[cache]) / 128),
+      LINES: lines,
+      LINE_QUADS: rowBytes / 16 / lines,
     },
     brought: heads * dim,
-    width: Math.max((block + 1) * quads, (THREADS / 2) * quads, (group * dim) / 4, ((MOST_PARTS + 1) * MOST_PARTS) / 4),
+    width: Math.max(block * quads, (THREADS / 2) * quads, (group * dim) / 4, ((MOST_PARTS + 1) * MOST_PARTS) / 4),
     bytes: 32 * quads * (THREADS / lanes + 1) + 8 * MOST_PARTS,
     words: (workgroups) => heads * dim + partsOf(shape, workgroups) * heads * (dim + 1),
     writes: [false, false, false, false, true, true],

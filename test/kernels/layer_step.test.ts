@@ -198,7 +198,7 @@ describe('a layer with attention for one token', () => {
     [small, [2, 1], 1],
     [{ heads: 8, kvHeads: 4, dim: 32, half: 16, cache: 'f32' }, [1, 2], 70],
     [{ heads: 12, kvHeads: 2, dim: 64, half: 5, cache: 'f16' }, [1, 3], 300],
-    // Several blocks of keys, the newest one in one of its own, and after a full one.
+    // Several blocks of keys, the last one full or not.
     [{ heads: 4, kvHeads: 1, dim: 64, half: 32, cache: 'f16' }, [1, 1], 5000],
     [{ heads: 4, kvHeads: 1, dim: 64, half: 5, cache: 'f16' }, [1, 1], 4096],
     [{ heads: 16, kvHeads: 4, dim: 256, half: 32, cache: 'f16' }, [5, 12], 517],
@@ -217,6 +217,14 @@ describe('a layer with attention for one token', () => {
       expect(relativeL2(newest(await readValues(cache.v)), expected.v)).toBeLessThan(rounding);
       expect(relativeL2(await readValues(out), expected.out)).toBeLessThan(3e-6);
     }
+  });
+
+  it('gives NaN where workgroups wait for others that do not run', async () => {
+    if (!device().opened.isSoftware) return;
+    const { step, h, caches, row } = example(small, [1, 2], 5);
+    const rope = { table: upload(row, [1, small.half, 2]), half: small.half, blocks: 1 };
+    const out = attentionLayer(h, step, caches(), { rope, seen: 5 }, { ...teamOf(step, 64), patience: 2 });
+    expect([...(await readValues(out))].some(Number.isNaN)).toBe(true);
   });
 
   it('finds its place by a cursor', async () => {

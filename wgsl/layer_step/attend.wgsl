@@ -2,14 +2,16 @@
 // For BLOCK keys at a time: scores, KEY_LANES threads a key; maximum and exponentials (Milakov and Gimelshein 2018); and values, a thread two dims of every
 // SUBSETS-th one. Warps that have nothing to do in a stage leave it out: at a few hundred tokens the instructions of all of them would take longer than memory.
 // x's first half holds queries, its second scores, four heads a vec4; in the end both hold what threads have summed up. `sums` holds the token's own key and value.
+#include "layer_step/attend_itself.wgsl"
+
 const DIM: u32 = 256u; // a power of two, from 32 to 512
 const GROUP: u32 = 4u;
 const QUADS: u32 = 1u; // GROUP / 4, rounded up
 const HALF: u32 = 32u;
 const KV_DTYPE: u32 = 1u;
 const BLOCK: u32 = 1024u; // a multiple of SUBGROUPS * SUBGROUP_KEYS and of VALUES * SUBSETS
-const LINE: u32 = 128u; // bytes that arrive together
-const LINES: u32 = 4u; // of a head's key or value
+const LINES: u32 = 4u; // of 128 bytes of a head's key or value, or less of it
+const LINE_QUADS: u32 = 8u; // of 16 bytes
 const TOUCHED: u32 = 64u; // tokens of a part that are asked for long before
 const VALUES: u32 = 8u; // that a thread has on their way
 const PIECES: u32 = DIM / 8u;
@@ -82,15 +84,6 @@ fn place_of(h: u32, i: u32) -> u32 {
   return h * 2u * PIECES + i % 2u * PIECES + i / 2u;
 }
 
-// The new key and value, which the token itself sees before they are rounded for the cache.
-fn new_key_quad(i: u32) -> vec4<f32> {
-  return vec4<f32>(sums[4u * i], sums[4u * i + 1u], sums[4u * i + 2u], sums[4u * i + 3u]);
-}
-
-fn new_value(pair: u32) -> vec2<f32> {
-  return vec2<f32>(sums[DIM + 2u * pair], sums[DIM + 2u * pair + 1u]);
-}
-
 // Brings queries to x, and for the token itself key and value to `sums`: a subgroup each, through norms; then a thread turns two dims of a head by `angle`.
 fn prepare(g: u32, is_newest: bool, angle: vec2<f32>, thread: u32) {
   let lane = thread % LANES;
@@ -149,30 +142,6 @@ fn prepare(g: u32, is_newest: bool, angle: vec2<f32>, thread: u32) {
     sums[d + HALF] = second * angle.x + first * angle.y;
   }
   workgroupBarrier();
-}
-
-// Stores the new key and value as token `token` of the cache.
-fn store_newest(token: u32, g: u32, thread: u32) {
-  let row = token * KV_HEADS + g;
-  if thread < PIECES {
-    let low = new_key_quad(2u * thread);
-    let high = new_key_quad(2u * thread + 1u);
-    if KV_DTYPE == DTYPE_F32 {
-      k[2u * (row * PIECES + thread)] = bitcast<vec4<u32>>(low);
-      k[2u * (row * PIECES + thread) + 1u] = bitcast<vec4<u32>>(high);
-    } else {
-      k[row * PIECES + thread] = vec4<u32>(narrow_pair(low.x, low.y), narrow_pair(low.z, low.w), narrow_pair(high.x, high.y), narrow_pair(high.z, high.w));
-    }
-  }
-  if thread < PAIRS {
-    let value = new_value(thread);
-    if KV_DTYPE == DTYPE_F32 {
-      v[2u * (row * PAIRS + thread)] = bitcast<u32>(value.x);
-      v[2u * (row * PAIRS + thread) + 1u] = bitcast<u32>(value.y);
-    } else {
-      v[row * PAIRS + thread] = narrow_pair(value.x, value.y);
-    }
-  }
 }
 
 // The sum over KEY_LANES threads of component `lane / (KEY_LANES / 4)`: they give half of what they hold for half of what others do, twice.
@@ -340,33 +309,12 @@ fn touch(g: u32, part: u32, seen: u32, thread: u32) {
   let tokens = tokens_of(part, seen);
   let token = tokens.x + thread / LINES;
   if token < tokens.y && thread < TOUCHED * LINES {
-    let key = k[((token * KV_HEADS + g) * LINES + thread % LINES) * (LINE / 16u)];
+    let key = k[((token * KV_HEADS + g) * LINES + thread % LINES) * LINE_QUADS];
     let value = fetch_value(token, g, thread % LINES * (PAIRS / LINES));
     for (var i = 0u; i < params.never; i++) {
       out[i] += f32(key.x ^ value.x);
     }
   }
-}
-
-// The token's own part for key head g: its value, weighed by its score. Its key and value reach the cache after others have what they wait for.
-fn attend_itself(g: u32, seen: u32, thread: u32) {
-  let lane = thread % LANES;
-  let h = thread / LANES;
-  let words_of_part = PART_WORDS + (params.parts - 1u) * (MIXED + HEADS);
-  for (var i = thread; i < GROUP * DIM; i += THREADS) {
-    send(words_of_part + g * GROUP * DIM + i, sums[DIM + i % DIM]);
-  }
-  if h < GROUP {
-    var score = 0.0;
-    for (var d = lane; d < DIM; d += LANES) {
-      score += x[place_of(h, d / 4u)][d % 4u] * sums[d];
-    }
-    score = subgroupAdd(score);
-    if lane == 0u {
-      send(words_of_part + MIXED + g * GROUP + h, score);
-    }
-  }
-  store_newest(seen, g, thread);
 }
 
 // Part `part` of the tokens before, for key head g.
@@ -412,9 +360,9 @@ fn attend_before(g: u32, part: u32, tokens: vec2<u32>, thread: u32) {
       sum += x[h % 4u / 2u * MOST_WIDTH + h / 4u * HALF_THREADS + s * PAIRS + i % DIM / 2u][component];
     }
     // A part without tokens weighs nothing.
-    send(words_of_part + g * GROUP * DIM + i, select(0.0, sum / mass, mass > 0.0));
+    send(words_of_part + g * GROUP * DIM + i, select(sum / mass, 0.0, mass == 0.0));
     if i % DIM == 0u {
-      send(words_of_part + MIXED + g * GROUP + h, select(LEAST, peak_so_far[h / 4u][h % 4u] + log(mass), mass > 0.0));
+      send(words_of_part + MIXED + g * GROUP + h, select(peak_so_far[h / 4u][h % 4u] + log(mass), LEAST, mass == 0.0));
     }
   }
 }
