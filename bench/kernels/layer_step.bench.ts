@@ -18,26 +18,21 @@ interface Sizes<Shape> {
   readonly hidden: number;
   readonly inner: number;
   readonly shape: Shape;
-  /** Tokens before this one, to a mixer whose work depends on them. */
+}
+
+interface AttentionSizes extends Sizes<AttentionShape> {
+  /** Tokens before this one. */
   readonly seen: number;
 }
 
 /** Qwen3.5-4B's layers, and some as wide as subgroups of 32 need it, with few enough rows for a CPU, which does everything in one workgroup. */
 const QWEN = { hidden: 2560, inner: 9216 };
 const REDUCED = { hidden: 256, inner: 256 };
-const DELTA: Sizes<DeltaShape> = {
-  ...QWEN,
-  shape: { keyHeads: 16, valueHeads: 32, keyDim: 128, valueDim: 128 },
-  seen: 0,
-};
-const SMALL_DELTA: Sizes<DeltaShape> = {
-  ...REDUCED,
-  shape: { keyHeads: 1, valueHeads: 2, keyDim: 128, valueDim: 128 },
-  seen: 0,
-};
+const DELTA = { ...QWEN, shape: { keyHeads: 16, valueHeads: 32, keyDim: 128, valueDim: 128 } };
+const SMALL_DELTA = { ...REDUCED, shape: { keyHeads: 1, valueHeads: 2, keyDim: 128, valueDim: 128 } };
 const HEADS = { heads: 16, kvHeads: 4, dim: 256, half: 32, cache: 'f16' } as const;
-const ATTENTION: Sizes<AttentionShape>[] = [512, 32768].map((seen) => ({ ...QWEN, shape: HEADS, seen }));
-const SMALL_ATTENTION: Sizes<AttentionShape> = {
+const ATTENTION: AttentionSizes[] = [512, 32768].map((seen) => ({ ...QWEN, shape: HEADS, seen }));
+const SMALL_ATTENTION: AttentionSizes = {
   ...REDUCED,
   shape: { ...HEADS, heads: 4, kvHeads: 2, dim: 64, half: 8 },
   seen: 30,
@@ -165,7 +160,7 @@ const deltaBench = kernelBench<Sizes<DeltaShape>>({
 });
 
 const attentionBenches = ATTENTION.map((full) =>
-  kernelBench<Sizes<AttentionShape>>({
+  kernelBench<AttentionSizes>({
     name: 'layer_step',
     variant: 'attention_layer',
     sizes: full,

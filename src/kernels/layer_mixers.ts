@@ -5,7 +5,7 @@ import type { DeltaShape } from './gated_delta.ts';
 
 /** Threads of a workgroup of layer_step's kernels. */
 export const THREADS = 1024;
-/** Rows of the delta rule's state that a thread holds. */
+/** Rows of the delta rule's state that a thread holds, one for each component of a vec4. */
 const STATE_ROWS = 4;
 /** Keys whose scores a workgroup holds at a time are a multiple of so many. */
 const BLOCK_STEP = 512;
@@ -109,6 +109,7 @@ function attentionPlan({ shape }: AttentionMixer, lanes: number, width: number):
   const { heads, kvHeads, dim, half, cache } = shape;
   const group = heads / kvHeads;
   const quads = Math.ceil(group / 4);
+  const columns = THREADS / MOST_PARTS; // of the result that a workgroup puts together at a time
   const rowBytes = dim * DTYPE_BYTES[cache];
   const lines = Math.max(1, rowBytes / 128);
   const keyLanes = Math.min(KEY_LANES, dim / 8, lanes);
@@ -120,7 +121,7 @@ function attentionPlan({ shape }: AttentionMixer, lanes: number, width: number):
     fits:
       Number.isInteger(group) &&
       Number.isInteger(Math.log2(dim)) &&
-      dim >= Math.max(32, lanes) &&
+      dim >= Math.max(columns, lanes) &&
       dim <= MOST_DIM &&
       2 * half <= dim &&
       (group + 1) * half <= THREADS &&
@@ -135,14 +136,15 @@ function attentionPlan({ shape }: AttentionMixer, lanes: number, width: number):
       QUADS: quads,
       HALF: half,
       KV_DTYPE: DTYPE_CODE[cache],
+      MOST_PARTS,
       BLOCK: block,
       KEY_LANES: keyLanes,
       LINES: lines,
       LINE_QUADS: rowBytes / 16 / lines,
     },
     brought: heads * dim,
-    width: Math.max(block * quads, (THREADS / 2) * quads, (group * dim) / 4, ((MOST_PARTS + 1) * MOST_PARTS) / 4),
-    bytes: 32 * quads * (THREADS / lanes + 1) + 8 * MOST_PARTS,
+    width: Math.max(block * quads, (THREADS / 2) * quads, (group * dim) / 4, ((columns + 1) * MOST_PARTS) / 4),
+    bytes: 32 * quads * (THREADS / lanes + 1) + 4 * (MOST_PARTS + columns),
     words: (workgroups) => heads * dim + partsOf(shape, workgroups) * heads * (dim + 1),
     writes: [false, false, false, false, true, true],
   };

@@ -16,8 +16,8 @@ const HEADS: u32 = 16u;
 const KV_HEADS: u32 = 4u;
 const KEYS_COLUMN: u32 = 2u * HEADS * DIM; // of p
 const PROJECTED: u32 = KEYS_COLUMN + 2u * KV_HEADS * DIM;
-const COLUMNS: u32 = 32u; // of a that a workgroup puts together at a time
-const MOST_PARTS: u32 = 32u; // THREADS / COLUMNS
+const MOST_PARTS: u32 = 32u;
+const COLUMNS: u32 = THREADS / MOST_PARTS; // of a that a workgroup puts together at a time, a thread a column of a part; a divisor of DIM
 const JOIN_ROUNDS: u32 = MOST_PARTS / LANES;
 const STRIDE: u32 = COLUMNS + 1u; // so that neither columns nor parts meet one bank many times
 // Where things travel; of every part columns of a, then logarithms of heads.
