@@ -49,7 +49,7 @@ function prefillWork(model: LanguageModel, tokens: number): ModelWork {
       return {
         run: async () => {
           cache.length = 0;
-          device.dispose(await model.prefill(input, cache));
+          device.dispose(await model.prefill(input, cache, { lastOnly: true }));
         },
         release: () => cache.destroy(),
       };
@@ -70,7 +70,7 @@ function decodeWork(model: LanguageModel, context: number): ModelWork {
     prepare: async () => {
       // Room for the runs of a profile and more, as while generating: what a step attends to depends on it.
       const cache = new Cache(device, config.text, model.precision, context + decoded);
-      const normed = await model.prefill(randomPrompt(model, context), cache);
+      const normed = await model.prefill(randomPrompt(model, context), cache, { lastOnly: true });
       device.dispose(normed);
       const sampler = new Sampler(device, config.text.vocab_size, new Int32Array(), undefined);
       const decoder = new Decoder(model, cache, sampler, { position: context, steps: decoded });

@@ -68,7 +68,7 @@ async function dryRun(opened: OpenedGpu, path: string, dtype: DtypeName, context
       ? await pictureInput(model, path, settings !== undefined, context)
       : { inputIds: filler(model, context), positions: new Int32Array(3 * context), ropeDelta: 0 };
     const cache = new Cache(device, config.text, precision, input.inputIds.length);
-    device.dispose(await model.prefill(input, cache));
+    device.dispose(await model.prefill(input, cache, { lastOnly: true }));
     model.text.logits(device.tensor([1, config.text.hidden_size]));
     return {
       weights: weightBytes,

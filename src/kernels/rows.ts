@@ -29,6 +29,14 @@ export function gatherRows(x: Tensor, index: Tensor): Tensor {
   return y;
 }
 
+/** The last row of x [T, ...] as a tensor of its own, [1, ...]; rows are whole multiples of 4 bytes. */
+export function lastRow(x: Tensor): Tensor {
+  const [rows = 1, ...shape] = x.shape;
+  const row = x.device.tensor([1, ...shape], x.dtype);
+  x.device.copy(x, (rows - 1) * row.size, row, 0, row.size);
+  return row;
+}
+
 /**
  * Overwrites (or, with `add`, adds to) the rows of target [N, D] f32 that index [n] i32 names, with rows [n, D] f32. Indices are
  * distinct; those outside of [0, N) are skipped. @throws KernelError

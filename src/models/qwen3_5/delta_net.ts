@@ -3,11 +3,13 @@ import { type DeltaShape, gatedDeltaNorm } from '../../kernels/gated_delta.ts';
 import type { DeltaMixer } from '../../kernels/layer_mixers.ts';
 import type { MixerStep } from '../../kernels/layer_step.ts';
 import { type InputNorm, linear } from '../../kernels/matmul.ts';
+import { lastRow } from '../../kernels/rows.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
 import type { DeltaState } from './cache.ts';
 import type { Qwen35TextConfig } from './config.ts';
+import type { MixerResult } from './mixer_result.ts';
 
 /** Gated DeltaNet (spec qwen3_5_text.md section 6): linear attention with a decaying, error-correcting state. */
 export class GatedDeltaNet {
@@ -54,9 +56,8 @@ export class GatedDeltaNet {
   /**
    * @param h f32 [T, hidden_size], normalised on its way in
    * @param state continued and updated in place
-   * @param residual [T, hidden_size] f32, added to the result
    */
-  forward(h: Tensor, norm: InputNorm, state: DeltaState, residual?: Tensor): Tensor {
+  forward(h: Tensor, norm: InputNorm, state: DeltaState, { residual, lastOnly }: MixerResult = {}): Tensor {
     const { valueHeads, valueDim } = this.shape;
     const values = valueHeads * valueDim;
 
@@ -70,7 +71,7 @@ export class GatedDeltaNet {
       eps: this.config.rms_norm_eps,
       dtype: this.precision.operand,
     });
-    return linear(normed, this.out_proj, { groups, ...(residual && { residual }) });
+    return linear(lastOnly ? lastRow(normed) : normed, this.out_proj, { groups, ...(residual && { residual }) });
   }
 
   /** Its weights, as one token takes them. */

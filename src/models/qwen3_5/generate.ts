@@ -1,6 +1,5 @@
 import { InputError } from '../../io/errors.ts';
 import { DeviceError } from '../../tensor/errors.ts';
-import type { Tensor } from '../../tensor/tensor.ts';
 import { Cache } from './cache.ts';
 import { Decoder } from './decoder.ts';
 import { forget, type ModelInput, type Phase } from './input.ts';
@@ -31,14 +30,6 @@ const SOFTWARE_STEPS_IN_FLIGHT = 1;
 const NO_TOKEN =
   'no token could be chosen, since the logits are not numbers; if another program keeps parts of the GPU busy, SPATIALSTACK_DISABLE_FEATURES=subgroups may help';
 
-/** The last row of [T, d] as [1, d]. */
-function lastRow(x: Tensor): Tensor {
-  const width = x.dim(-1);
-  const row = x.device.tensor([1, width]);
-  x.device.copy(x, x.size - width, row, 0, width);
-  return row;
-}
-
 /**
  * Continues a prompt token by token. Each token is chosen on the GPU and feeds the next step there; ids come back a few steps later.
  * Yields the generated ids, the stop token included; returns why it ended.
@@ -66,11 +57,10 @@ export async function* generate(
   let decoder: Decoder | undefined;
 
   try {
-    const normed = await model.prefill({ ...input, sight }, cache, { onPhase });
+    const normed = await model.prefill({ ...input, sight }, cache, { onPhase, lastOnly: true });
     if (input.sight === undefined) forget(sight);
     decoder = new Decoder(model, cache, sampler, { position: promptLength + input.ropeDelta, steps: steps + depth });
-    const first = decoder;
-    device.tidy(() => first.begin(lastRow(normed)));
+    decoder.begin(normed);
     device.dispose(normed);
     inFlight.push(device.readInt32(decoder.token));
 

@@ -11,12 +11,14 @@ import type { Qwen35Config } from './config.ts';
 import { blackPictures, type Pixels } from './image_processor.ts';
 import { forget, type ModelInput, type Phase, type Sight, tokenRows, type VisualInput } from './input.ts';
 import { rotaryTable } from './positions.ts';
-import { type AfterLayer, TextModel } from './text.ts';
+import { type ForwardOptions, TextModel } from './text.ts';
 import { VisionTower } from './vision.ts';
 
 /** What a prefill may be watched by. */
 export interface PrefillOptions {
   readonly observe?: Observe | undefined;
+  /** The caller wants the prompt's last row alone; the last layer then does little for the others. */
+  readonly lastOnly?: boolean | undefined;
   /** Called when a phase is about to start; the GPU has then finished the one before. */
   readonly onPhase?: ((phase: Phase) => void) | undefined;
 }
@@ -29,7 +31,7 @@ export interface LanguageModel {
   readonly text: TextModel;
   /** Runs the encoders on a prompt's pictures. @returns what `prefill` takes as `input.sight`; `forget` it after use */
   look(input: VisualInput, options?: PrefillOptions): Promise<Sight>;
-  /** Runs a whole prompt into an empty cache. @returns f32 [T, hidden_size] after the final norm; dispose it after use */
+  /** Runs a whole prompt into an empty cache. @returns f32 [T, hidden_size] after the final norm, or [1, hidden_size] with `lastOnly`; dispose it after use */
   prefill(input: ModelInput, cache: Cache, options?: PrefillOptions): Promise<Tensor>;
   /** Goes through the motions of questions of several sizes, for `Device.rehearse`. */
   rehearse(): void;
@@ -72,7 +74,7 @@ export class Qwen35 implements LanguageModel {
   async prefill(input: ModelInput, cache: Cache, options: PrefillOptions = {}): Promise<Tensor> {
     const sight = input.sight ?? (await this.look(input, options));
     options.onPhase?.('prefill');
-    const normed = this.decodePrompt(input, sight, cache, { observe: options.observe });
+    const normed = this.decodePrompt(input, sight, cache, options);
     if (input.sight === undefined) forget(sight);
     return normed;
   }
@@ -89,7 +91,7 @@ export class Qwen35 implements LanguageModel {
     { inputIds, positions }: ModelInput,
     visual: { images?: Tensor | undefined; videos?: Tensor | undefined },
     cache: Cache,
-    options: { observe?: Observe | undefined; afterLayer?: AfterLayer | undefined } = {},
+    options: Omit<ForwardOptions, 'place'> = {},
   ): Tensor {
     const { device, config } = this;
     return device.tidy(() => {
@@ -116,13 +118,14 @@ export class Qwen35 implements LanguageModel {
           { inputIds, positions: new Int32Array(3 * inputIds.length), ropeDelta: 0 },
           { images },
           cache,
+          { lastOnly: true },
         );
       }
     }
     for (const tokens of [...(device.multipliesMatrices ? [] : REHEARSED_LOW_PROMPTS), ...REHEARSED_PROMPTS]) {
       const cache = new Cache(device, config.text, this.precision, tokens + 1);
       const input = { inputIds: new Int32Array(tokens).fill(-1), positions: new Int32Array(3 * tokens), ropeDelta: 0 };
-      this.decodePrompt(input, {}, cache);
+      this.decodePrompt(input, {}, cache, { lastOnly: true });
       const cursor = device.tensor([2], 'u32');
       const table = device.tensor([1, rotaryAngles(config), 2]);
       const place = { cursor, reach: tokens + 1 };

@@ -14,6 +14,7 @@ import {
 } from '../../kernels/layer_step.ts';
 import { type InputNorm, linear } from '../../kernels/matmul.ts';
 import { rmsNorm } from '../../kernels/rms_norm.ts';
+import { lastRow } from '../../kernels/rows.ts';
 import { swiglu } from '../../kernels/swiglu.ts';
 import type { Device } from '../../tensor/device.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
@@ -57,6 +58,8 @@ export interface ForwardState {
   /** How many tokens came before, or where the GPU finds that out. */
   readonly at: number | Place;
   readonly observe?: Observe | undefined;
+  /** Only the last token goes on from here: of the others, the mixer's state is all that is needed. */
+  readonly lastOnly?: boolean | undefined;
   /** Workgroups that share a layer, for one token that nobody observes. */
   readonly team?: Team | undefined;
 }
@@ -89,6 +92,7 @@ export class DecoderLayer {
     this.mlp = new MLP(weights.at('mlp'), config, precision);
   }
 
+  /** h f32 [T, hidden_size] to the same, or to [1, hidden_size] if only the last token goes on. */
   forward(h: Tensor, state: ForwardState): Tensor {
     if (state.team !== undefined) return this.#step(h, state, state.team);
     return this.mlp.forward(this.#addMixer(h, state), this.post_attention_layernorm);
@@ -116,22 +120,33 @@ export class DecoderLayer {
 
   /** h + mixer(norm of h); the sum is part of the mixer's last product unless somebody wants to see the mixer's own result. */
   #addMixer(h: Tensor, state: ForwardState): Tensor {
-    if (state.observe === undefined) return this.#mix(h, state, h);
+    if (state.observe === undefined) return this.#mix(h, state, state.lastOnly ? lastRow(h) : h);
     const mixer = this.#mix(h, state);
     state.observe(`layer.${this.index}.mixer`, mixer);
     return add(h, mixer);
   }
 
-  #mix(h: Tensor, { rope, cache, at }: ForwardState, residual?: Tensor): Tensor {
+  #mix(h: Tensor, { rope, cache, at, lastOnly }: ForwardState, residual?: Tensor): Tensor {
     const state = cache.layers[this.index]!;
+    const result = { residual, lastOnly };
     return this.mixer instanceof GatedDeltaNet
-      ? this.mixer.forward(h, this.input_layernorm, state as DeltaState, residual)
-      : this.mixer.forward(h, this.input_layernorm, rope, state as KeyValueState, at, residual);
+      ? this.mixer.forward(h, this.input_layernorm, state as DeltaState, result)
+      : this.mixer.forward(h, this.input_layernorm, rope, state as KeyValueState, at, result);
   }
 }
 
-/** Called after each decoder layer with its output; what it returns goes on (SpatialStack adds geometry here). */
-export type AfterLayer = (layer: number, h: Tensor) => Tensor;
+/** By decoder layer, what is called with its output; what that returns goes on (SpatialStack adds geometry here). */
+export type AfterLayers = ReadonlyMap<number, (h: Tensor) => Tensor>;
+
+/** What a pass through the decoder may be asked for. */
+export interface ForwardOptions {
+  readonly afterLayers?: AfterLayers | undefined;
+  readonly observe?: Observe | undefined;
+  /** Only the last token's result is wanted. */
+  readonly lastOnly?: boolean | undefined;
+  /** Positions come from the GPU. */
+  readonly place?: Place | undefined;
+}
 
 /** The language model: embedding, decoder layers, final norm and head (spec qwen3_5_text.md section 2). */
 export class TextModel {
@@ -175,35 +190,35 @@ export class TextModel {
    * that what is recorded can be replayed for every later token; advancing is then left to the caller.
    * @param h f32 [T, hidden_size]
    * @param table rotary angles of these tokens, f32 [T, rotary / 2, 2]; with `place` of every token that may be drawn
-   * @returns f32 [T, hidden_size] after the final norm
+   * @returns f32 [T, hidden_size] after the final norm, or [1, hidden_size] with `lastOnly`
    */
-  forward(
-    h: Tensor,
-    table: Tensor,
-    cache: Cache,
-    {
-      afterLayer,
-      observe,
-      place,
-    }: { afterLayer?: AfterLayer | undefined; observe?: Observe | undefined; place?: Place } = {},
-  ): Tensor {
+  forward(h: Tensor, table: Tensor, cache: Cache, options: ForwardOptions = {}): Tensor {
+    const { afterLayers, observe, place, lastOnly = false } = options;
     const { device } = h;
+    const tokens = h.dim(0);
+    // Where the last token is all that is wanted, the others end in the last layer.
+    const last = lastOnly && tokens > 1 && observe === undefined ? this.layers.length - 1 : undefined;
     const rope = { table, half: rotaryDim(this.config) / 2, blocks: 1, cursor: place?.cursor };
     const at = place ?? cache.length;
-    const teamOf = h.dim(0) === 1 && observe === undefined ? this.#teams(device) : undefined;
+    const teamOf = tokens === 1 && observe === undefined ? this.#teams(device) : undefined;
     let hidden = h;
     for (const layer of this.layers) {
       const input = hidden;
       hidden = device.tidy(() => {
-        const output = layer.forward(input, { rope, cache, at, observe, team: teamOf?.(layer.index) });
-        const fused = afterLayer?.(layer.index, output) ?? output;
+        const after = afterLayers?.get(layer.index);
+        const state = { rope, cache, at, observe, team: teamOf?.(layer.index) };
+        const output = layer.forward(input, { ...state, lastOnly: layer.index === last && !after });
+        const fused = after?.(output) ?? output;
         observe?.(`layer.${layer.index}.hidden`, fused);
         return fused;
       });
       if (input !== h) device.dispose(input);
     }
-    if (place === undefined) cache.length += h.dim(0);
-    const normed = rmsNorm(hidden, this.norm, { eps: this.config.rms_norm_eps, weightOffset: 1 });
+    if (place === undefined) cache.length += tokens;
+    const normed = device.tidy(() => {
+      const rows = lastOnly && hidden.dim(0) > 1 ? lastRow(hidden) : hidden;
+      return rmsNorm(rows, this.norm, { eps: this.config.rms_norm_eps, weightOffset: 1 });
+    });
     if (hidden !== h) device.dispose(hidden);
     return normed;
   }

@@ -102,7 +102,7 @@ export class SpatialStack implements LanguageModel {
     if (input.images === undefined) return this.qwen.prefill(input, cache, options);
     const sight = input.sight ?? (await this.look(input, options));
     options.onPhase?.('prefill');
-    const normed = this.#decode(input, sight, cache, options.observe);
+    const normed = this.#decode(input, sight, cache, options);
     if (input.sight === undefined) forget(sight);
     return normed;
   }
@@ -117,7 +117,7 @@ export class SpatialStack implements LanguageModel {
       const [rows, ...hidden] = this.qwen.see(input.images, { hiddenStates }) as [Tensor, ...Tensor[]];
       const encoded = this.vggt === undefined ? [] : this.#encodeGeometry(this.vggt.aggregator, input);
       const cache = new Cache(device, config.text, this.precision, input.inputIds.length);
-      this.#decode(input, this.#sight(rows, hidden, encoded, gridThw), cache);
+      this.#decode(input, this.#sight(rows, hidden, encoded, gridThw), cache, { lastOnly: true });
     }
   }
 
@@ -166,23 +166,23 @@ export class SpatialStack implements LanguageModel {
     return byLayer;
   }
 
-  #decode(input: ModelInput, sight: Sight, cache: Cache, observe?: Observe): Tensor {
-    const features = this.languageFusion && this.#byDecoderLayer(sight.features);
-    const { device, languageFusion } = this;
+  #decode(input: ModelInput, sight: Sight, cache: Cache, { observe, lastOnly }: PrefillOptions): Tensor {
+    const { device, languageFusion: fusion } = this;
     return device.tidy(() => {
       const at = tokenRows(input.inputIds, this.config.image_token_id);
       const imageRows = device.upload(at, [at.length], 'i32');
       const frames = input.images!.gridThw.length;
-      return this.qwen.decodePrompt(input, { images: sight.images }, cache, {
-        observe,
-        afterLayer: (layer, h) => {
-          const ofLayer = features?.get(layer);
-          if (languageFusion === undefined || ofLayer === undefined) return h;
-          const perFrame = ofLayer.map((feature) => feature.reshape(frames, feature.dim(0) / frames, feature.dim(1)));
-          observe?.(`geometry_features.${layer}`, perFrame[0]!);
-          return languageFusion.forward(layer, h, perFrame, imageRows);
-        },
-      });
+      const fuse = (by: LanguageFeatureFusion, layer: number, ofLayer: readonly Tensor[], h: Tensor): Tensor => {
+        const features = ofLayer.map((feature) => feature.reshape(frames, feature.dim(0) / frames, feature.dim(1)));
+        observe?.(`geometry_features.${layer}`, features[0]!);
+        return by.forward(layer, h, features, imageRows);
+      };
+      const afterLayers = new Map<number, (h: Tensor) => Tensor>();
+      if (fusion !== undefined) {
+        for (const [layer, features] of this.#byDecoderLayer(sight.features))
+          afterLayers.set(layer, (h) => fuse(fusion, layer, features, h));
+      }
+      return this.qwen.decodePrompt(input, { images: sight.images }, cache, { observe, lastOnly, afterLayers });
     });
   }
 }

@@ -147,11 +147,8 @@ export async function composed(
   };
   const values = await watch(qwen, async (observe) => {
     const images = device.upload(rows, [rows.length / width, width], 'f32');
-    const afterLayer = (layer: number, h: Tensor): Tensor => {
-      const values = added.get(layer);
-      return values === undefined ? h : add(h, everywhere(values));
-    };
-    const normed = qwen.decodePrompt(input, { images }, cache, { observe, afterLayer });
+    const adding = [...added].map(([layer, values]) => [layer, (h: Tensor) => add(h, everywhere(values))] as const);
+    const normed = qwen.decodePrompt(input, { images }, cache, { observe, afterLayers: new Map(adding) });
     device.dispose(images);
     return normed;
   });
