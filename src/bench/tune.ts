@@ -26,7 +26,7 @@ export const PROBES: Readonly<Record<string, Probe>> = {
   'matmul/matvec wide without subgroups': { ...wideProbe(), applies: (device) => !withSubgroups(device) },
   'matmul/matvec narrow': matmulProbe('matvec', ['1x2560x9216', '1x2560x4096']),
   'attention/flash_matrix': attentionProbe('flash_matrix', ['8192x8192, 16/16 heads of 64']),
-  'attention/flash_matrix wide': attentionProbe('flash_matrix', ['4096x4096, 16/4 heads of 256, causal']),
+  'attention/flash_matrix_pair': attentionProbe('flash_matrix', ['4096x4096, 16/4 heads of 256, causal']),
   'attention/decode': attentionProbe('decode', [
     '1x512, 16/4 heads of 256, causal',
     '1x32768, 16/4 heads of 256, causal',

@@ -34,42 +34,52 @@ export type AttentionVariant = (typeof ATTENTION_VARIANTS)[number];
 
 /**
  * Tiles of the two kernels on matrices, and which of the two. `flash_matrix`: subgroups of 32 queries; 32 keys a round halve the barriers, while two workgroups
- * still fit on a processor. `flash_matrix_wide`, those with TILES: of wider heads, registers hold one matrix of 16 queries, which meets 16 keys a
- * round.
+ * still fit on a processor. `flash_matrix_pair`, those with PAIRS: two subgroups share 32 queries of heads that are too wide for the registers of one.
  */
 const MATRIX_TILES = tunable<Tile>('attention/flash_matrix', [
   { KEYS: 32, SUBGROUPS: 4 },
   { KEYS: 32, SUBGROUPS: 8 },
   { KEYS: 16, SUBGROUPS: 4 },
   { KEYS: 16, SUBGROUPS: 2 },
-  { SUBGROUPS: 4, TILES: 2 },
+  { PAIRS: 2 },
 ]);
-const WIDE_MATRIX_TILES = tunable<Tile>('attention/flash_matrix wide', [
-  { SUBGROUPS: 8, TILES: 2 },
-  { SUBGROUPS: 4, TILES: 1 },
-  { SUBGROUPS: 8, TILES: 1 },
-]);
-const NARROW_HEAD = 64;
-/** Bytes of workgroup memory for a query's scores: 16 f32 and padding. */
+const PAIR_TILES = tunable<Tile>('attention/flash_matrix_pair', [{ PAIRS: 4 }, { PAIRS: 2 }, { PAIRS: 1 }]);
+/** For heads between those. On an H200, 32 keys are better up to 72 dims (150 instead of 113 TFLOP/s), 16 from 96 on (233 instead of 179). */
+const MIDDLE_TILE = { KEYS: 16, SUBGROUPS: 4 };
+const NARROW_HEAD = 80;
+const MIDDLE_HEAD = 128;
+/** Bytes of workgroup memory for a query's scores, 16 f32 and padding, and for its probabilities, 16 f16 and padding. */
 const SCORE_ROW = 96;
+const WEIGHT_ROW = 48;
 
-/** The kernel on matrices for heads of so many dims, with the chosen tile, or the first that fits into the device's workgroup memory. */
-function matrixKernel(device: Device, dim: number): { kernel: string; constants: Constants; queries: number } {
-  const matrices = Math.ceil(dim / 16);
-  const cut = (tile: Tile) => {
-    const { KEYS = 16, SUBGROUPS = 1, TILES } = tile;
-    const queries = (TILES === undefined ? 32 : 16) * SUBGROUPS;
+/** A kernel on matrices for heads of so many dims, how it is cut, the queries of a workgroup and its bytes of memory. */
+function matrixCut(dim: number, tile: Tile): { kernel: string; constants: Constants; queries: number; bytes: number } {
+  const { KEYS = 16, SUBGROUPS = 1, PAIRS } = tile;
+  if (PAIRS !== undefined) {
+    const half = Math.ceil(dim / 32);
     return {
-      kernel: TILES === undefined ? 'attention/flash_matrix' : 'attention/flash_matrix_wide',
-      constants: { ...tile, DIM_MATRICES: matrices, LOADS: Math.ceil((KEYS * 2 * matrices) / (32 * SUBGROUPS)) },
-      queries,
-      bytes: 4 + 2 * (TILES ?? 1) * KEYS * (32 * matrices + 16) + queries * SCORE_ROW,
+      kernel: 'attention/flash_matrix_pair',
+      constants: { ...tile, HALF: half, LOADS: Math.ceil(half / PAIRS) },
+      queries: 32 * PAIRS,
+      bytes: 4 + 2 * 16 * (64 * half + 16) + 32 * PAIRS * (2 * SCORE_ROW + WEIGHT_ROW),
     };
+  }
+  const matrices = Math.ceil(dim / 16);
+  return {
+    kernel: 'attention/flash_matrix',
+    constants: { ...tile, DIM_MATRICES: matrices, LOADS: Math.ceil((KEYS * matrices) / (16 * SUBGROUPS)) },
+    queries: 32 * SUBGROUPS,
+    bytes: 4 + 2 * KEYS * (32 * matrices + 16) + 32 * SUBGROUPS * SCORE_ROW,
   };
-  const tiles = dim <= NARROW_HEAD ? MATRIX_TILES : WIDE_MATRIX_TILES;
-  const chosen = cut(tileFor(device, tiles));
+}
+
+/** The kernel on matrices with the chosen tile, or the first that fits into the device's workgroup memory. */
+function matrixKernel(device: Device, dim: number): ReturnType<typeof matrixCut> {
+  if (dim > NARROW_HEAD && dim <= MIDDLE_HEAD) return matrixCut(dim, MIDDLE_TILE);
+  const tiles = dim <= NARROW_HEAD ? MATRIX_TILES : PAIR_TILES;
+  const chosen = matrixCut(dim, tileFor(device, tiles));
   const fits = ({ bytes }: { bytes: number }) => bytes <= device.limits.maxComputeWorkgroupStorageSize;
-  return fits(chosen) ? chosen : (tiles.candidates.map(cut).find(fits) ?? chosen);
+  return fits(chosen) ? chosen : (tiles.candidates.map((tile) => matrixCut(dim, tile)).find(fits) ?? chosen);
 }
 
 /** Whether a variant can do this. */

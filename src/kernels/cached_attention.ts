@@ -5,17 +5,16 @@ import { decode } from './attention_decode.ts';
 import { expectDtype, expectShape } from './checks.ts';
 import { type HeadNorm, headNormRope, type Rope } from './head_norm_rope.ts';
 import { type Heads, heads } from './heads.ts';
-import { lastRow } from './rows.ts';
 import { tileFor, tunable } from './tuning.ts';
 
-/** What an f32 projection holds for attention, side by side; queries and gates may be another's. */
+/** What one f32 projection holds for attention, side by side. */
 export interface ProjectedHeads {
-  /** [T, heads, dim]; or of the last token alone, [1, heads, dim]. */
+  /** [T, heads, dim]. */
   readonly query: Heads;
   /** [T, kv heads, dim], `value` alike. */
   readonly key: Heads;
   readonly value: Heads;
-  /** Of as many tokens as `query`: the result is multiplied by its sigmoid. */
+  /** [T, heads, dim]: the result is multiplied by its sigmoid. */
   readonly gate: Heads;
 }
 
@@ -40,10 +39,27 @@ export interface CachedAttentionOptions {
 const STEP = tunable('attention/step', [{ FUSED: 1 }, { FUSED: 0 }], { FUSED: 0 });
 
 /**
+ * Stores heads in a cache: keys go through norm and rotary embedding, values stay as they are.
+ * @param cache k and v [capacity, kv heads, dim] f32 or f16, written from token `total - T` on, or where the cursor says
+ */
+export function cacheHeads(
+  { key, value }: Pick<ProjectedHeads, 'key' | 'value'>,
+  cache: { readonly k: Tensor; readonly v: Tensor },
+  { kNorm, rope, total, cursor }: Pick<CachedAttentionOptions, 'kNorm' | 'rope' | 'total' | 'cursor'>,
+): void {
+  const { tokens, heads: count, dim } = key;
+  const width = count * dim;
+  const offset = cursor === undefined ? (total - tokens) * width : 0;
+  const slot = { tokens, heads: count, dim, tokenStride: width, offset };
+  headNormRope(key, heads(cache.k, slot), { norm: kNorm, rope, cursor });
+  headNormRope(value, heads(cache.v, slot), { cursor });
+}
+
+/**
  * Causal attention over a cache that these tokens join: queries and keys go through norm and rotary embedding, keys and values are stored,
  * and the gate is applied. For one token, two kernels may do it all.
- * @param cache k and v [capacity, kv heads, dim] f32 or f16, written from token `total - T` on, or where the cursor says
- * @returns [T, heads * dim], or [1, heads * dim] if queries are the last token's
+ * @param cache as in `cacheHeads`
+ * @returns [T, heads * dim]
  */
 export function cachedAttention(
   projected: ProjectedHeads,
@@ -51,35 +67,29 @@ export function cachedAttention(
   options: CachedAttentionOptions,
 ): Tensor {
   const { query, key, value, gate } = projected;
-  const { qNorm, kNorm, rope, total, cursor, dtype, variant } = options;
+  const { qNorm, rope, total, cursor, dtype, variant } = options;
   const { device } = query.tensor;
-  const { tokens: queries, heads: count, dim } = query;
-  const { tokens } = key;
+  const { tokens, heads: count, dim } = query;
   const width = key.heads * dim;
   const seen = { tokens: total, heads: key.heads, dim, tokenStride: width };
   const [k, v] = [heads(cache.k, seen), heads(cache.v, seen)];
 
   const isFused =
     tileFor(device, STEP).FUSED === 1 &&
-    tokens === 1 &&
     (cursor !== undefined || (variant ?? 'decode') === 'decode') &&
     key.headStride === dim &&
     value.headStride === dim &&
     attentionSupports('decode', query, k, v);
   if (isFused) return step(projected, { k, v }, options);
   return device.tidy(() => {
-    const q = heads(device.tensor([queries, count, dim], dtype), {
-      tokens: queries,
+    const q = heads(device.tensor([tokens, count, dim], dtype), {
+      tokens,
       heads: count,
       dim,
       tokenStride: count * dim,
     });
-    const offset = cursor === undefined ? (total - tokens) * width : 0;
-    const slot = { ...seen, tokens, offset };
-    const queryRope = queries === tokens ? rope : { ...rope, table: lastRow(rope.table) };
-    headNormRope(query, q, { norm: qNorm, rope: queryRope });
-    headNormRope(key, heads(cache.k, slot), { norm: kNorm, rope, cursor });
-    headNormRope(value, heads(cache.v, slot), { cursor });
+    headNormRope(query, q, { norm: qNorm, rope });
+    cacheHeads(projected, cache, options);
     return attention(q, k, v, { causal: true, cursor, gate, dtype, ...(variant && { variant }) });
   });
 }

@@ -132,6 +132,8 @@ export class Device {
   upload(data: HostArray | (() => HostArray), shape: readonly number[], dtype: Dtype, persistent = false): Tensor {
     const tensor = persistent ? this.persistent(shape, dtype) : this.tensor(shape, dtype);
     if (this.#rehearsed !== undefined) return tensor;
+    // The GPU works meanwhile.
+    if (typeof data === 'function') this.stream.flush();
     const values = typeof data === 'function' ? data() : data;
     if (values.byteLength !== tensor.byteLength) {
       throw new KernelError(

@@ -28,12 +28,16 @@ const cases: Case[] = [
   { queries: 65, keys: 130, heads: 2, kvHeads: 2, dim: 72, segments: 1, causal: true },
   { queries: 40, keys: 129, heads: 4, kvHeads: 4, dim: 64, segments: 2, causal: false },
   { queries: 70, keys: 70, heads: 4, kvHeads: 2, dim: 256, segments: 1, causal: true },
+  { queries: 50, keys: 90, heads: 2, kvHeads: 1, dim: 120, segments: 2, causal: false },
   { queries: 130, keys: 200, heads: 2, kvHeads: 1, dim: 64, segments: 2, causal: true },
 ];
 
 describe.each(ATTENTION_VARIANTS)('attention %s', (variant) => {
-  // What flash_register takes longest to compile for is left to `decode`.
-  const asked = cases.filter(({ queries, keys }) => variant !== 'flash_register' || queries > 1 || keys > 1000);
+  // What flash_register takes longest to compile for is left to `decode`; heads of 120 have a tile of their own on matrices.
+  const asked = cases.filter(
+    ({ queries, keys, dim }) =>
+      (variant !== 'flash_register' || queries > 1 || keys > 1000) && (variant === 'flash_matrix' || dim !== 120),
+  );
   it.each(asked)('agrees with the naive sum: %o', async (shape) => {
     const { queries, keys, kvHeads, dim, segments, causal } = shape;
     const random = new Random(queries * 131 + keys);

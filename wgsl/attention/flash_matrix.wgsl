@@ -1,4 +1,4 @@
-// Attention, fourth rung, for heads of up to some 64: the flash algorithm with both products on subgroup matrices, f16 operands and f32 sums.
+// Attention, fourth rung, for heads of up to 128: the flash algorithm with both products on subgroup matrices, f16 operands and f32 sums.
 // Operands and why scores take the way they do: matrix_operands.wgsl.
 // One workgroup: SUBGROUPS * 32 queries of one head of one segment (x: query tile, the longest rows first; y: head; z: segment). A lane owns a query: it reads
 // the scores of 16 keys at a time and finds their maximum and sum without asking its neighbours. KEYS keys and values arrive at a time, the next ones

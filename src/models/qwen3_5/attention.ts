@@ -1,16 +1,14 @@
-import { cachedAttention, type ProjectedHeads } from '../../kernels/cached_attention.ts';
+import { cachedAttention, cacheHeads, type ProjectedHeads } from '../../kernels/cached_attention.ts';
 import type { Rope } from '../../kernels/head_norm_rope.ts';
 import { heads } from '../../kernels/heads.ts';
 import type { AttentionMixer } from '../../kernels/layer_mixers.ts';
 import type { MixerStep } from '../../kernels/layer_step.ts';
 import { type InputNorm, linear } from '../../kernels/matmul.ts';
-import { lastRow } from '../../kernels/rows.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
 import type { KeyValueState, Place } from './cache.ts';
 import { type Qwen35TextConfig, rotaryDim } from './config.ts';
-import type { MixerResult } from './mixer_result.ts';
 
 /**
  * Gated full attention (spec qwen3_5_text.md section 5): grouped keys, q/k norm, partial rotary embedding, and a sigmoid gate on the
@@ -45,23 +43,18 @@ export class GatedAttention {
    * @param h f32 [T, hidden_size]
    * @param state receives their keys and values
    * @param at how many tokens of the sequence came before, or for one token where the GPU finds that out
+   * @param residual [T, hidden_size] f32, added to the result
    */
-  forward(
-    h: Tensor,
-    norm: InputNorm,
-    rope: Rope,
-    state: KeyValueState,
-    at: number | Place,
-    { residual, lastOnly = false }: MixerResult = {},
-  ): Tensor {
-    const { rms_norm_eps: eps } = this.config;
+  forward(h: Tensor, norm: InputNorm, rope: Rope, state: KeyValueState, at: number | Place, residual?: Tensor): Tensor {
+    const { num_attention_heads: H, head_dim: D } = this.config;
     const tokens = h.dim(0);
-    const projected = lastOnly ? this.#projectLast(h, norm) : this.#project(h, norm);
-
-    const normOf = (weight: Tensor) => ({ kind: 'rms', weight, eps, weightOffset: 1 }) as const;
-    const attended = cachedAttention(projected, state, {
-      qNorm: normOf(this.q_norm),
-      kNorm: normOf(this.k_norm),
+    const qkv = linear(h, this.qkv_proj, { norm });
+    const tokenStride = qkv.dim(1);
+    const query = heads(qkv, { tokens, heads: H, dim: D, tokenStride, headStride: 2 * D });
+    const gate = heads(qkv, { tokens, heads: H, dim: D, tokenStride, headStride: 2 * D, offset: D });
+    const attended = cachedAttention({ query, gate, ...this.#keysAndValues(qkv, 2 * H * D) }, state, {
+      qNorm: this.#headNorm(this.q_norm),
+      kNorm: this.#headNorm(this.k_norm),
       rope,
       ...(typeof at === 'number' ? { total: at + tokens } : { total: at.reach, cursor: at.cursor }),
       dtype: this.precision.operand,
@@ -70,36 +63,31 @@ export class GatedAttention {
     return linear(attended, this.o_proj, residual === undefined ? {} : { residual });
   }
 
-  #project(h: Tensor, norm: InputNorm): ProjectedHeads {
-    const qkv = linear(h, this.qkv_proj, { norm });
+  /**
+   * Stores the keys and values of tokens of which nothing else is wanted.
+   * @param h f32 [T, hidden_size]
+   * @param at how many tokens of the sequence came before
+   */
+  remember(h: Tensor, norm: InputNorm, rope: Rope, state: KeyValueState, at: number): void {
     const queries = 2 * this.config.num_attention_heads * this.config.head_dim;
-    return { ...this.#queriesIn(qkv), ...this.#keysIn(qkv, queries) };
+    h.device.tidy(() => {
+      const kv = linear(h, this.qkv_proj.rows(queries, this.qkv_proj.dim(0) - queries), { norm });
+      const kNorm = this.#headNorm(this.k_norm);
+      cacheHeads(this.#keysAndValues(kv, 0), state, { kNorm, rope, total: at + h.dim(0) });
+    });
   }
 
-  /** Keys and values of all tokens, queries of the last one. */
-  #projectLast(h: Tensor, norm: InputNorm): ProjectedHeads {
-    const rows = this.qkv_proj.dim(0);
-    const queries = 2 * this.config.num_attention_heads * this.config.head_dim;
-    const q = linear(lastRow(h), this.qkv_proj.rows(0, queries), { norm });
-    const kv = linear(h, this.qkv_proj.rows(queries, rows - queries), { norm });
-    return { ...this.#queriesIn(q), ...this.#keysIn(kv, 0) };
-  }
-
-  /** The heads of a projection that begins with q_proj's. */
-  #queriesIn(projection: Tensor): Pick<ProjectedHeads, 'query' | 'gate'> {
-    const { num_attention_heads, head_dim: dim } = this.config;
-    const [tokens, tokenStride] = projection.shape as [number, number];
-    const place = { tokens, heads: num_attention_heads, dim, tokenStride, headStride: 2 * dim };
-    return { query: heads(projection, place), gate: heads(projection, { ...place, offset: dim }) };
-  }
-
-  /** The heads of a projection that has k_proj's from a column on, then v_proj's. */
-  #keysIn(projection: Tensor, offset: number): Pick<ProjectedHeads, 'key' | 'value'> {
+  /** The heads of a projection that holds k_proj's and v_proj's results from a column on. */
+  #keysAndValues(projection: Tensor, offset: number): Pick<ProjectedHeads, 'key' | 'value'> {
     const { num_key_value_heads, head_dim: dim } = this.config;
     const [tokens, tokenStride] = projection.shape as [number, number];
-    const place = { tokens, heads: num_key_value_heads, dim, tokenStride, offset };
-    const value = { ...place, offset: offset + num_key_value_heads * dim };
-    return { key: heads(projection, place), value: heads(projection, value) };
+    const place = { tokens, heads: num_key_value_heads, dim, tokenStride };
+    const key = heads(projection, { ...place, offset });
+    return { key, value: heads(projection, { ...place, offset: offset + num_key_value_heads * dim }) };
+  }
+
+  #headNorm(weight: Tensor) {
+    return { kind: 'rms', weight, eps: this.config.rms_norm_eps, weightOffset: 1 } as const;
   }
 
   /** Its weights, as one token takes them. */

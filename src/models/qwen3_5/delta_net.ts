@@ -1,15 +1,13 @@
 import { convolvedLinear } from '../../kernels/causal_conv1d.ts';
-import { type DeltaShape, gatedDeltaNorm } from '../../kernels/gated_delta.ts';
+import { type DeltaShape, type GatedDeltaResult, gatedDeltaNorm } from '../../kernels/gated_delta.ts';
 import type { DeltaMixer } from '../../kernels/layer_mixers.ts';
 import type { MixerStep } from '../../kernels/layer_step.ts';
 import { type InputNorm, linear } from '../../kernels/matmul.ts';
-import { lastRow } from '../../kernels/rows.ts';
 import type { Tensor } from '../../tensor/tensor.ts';
 import type { Precision } from '../precision.ts';
 import type { Weights } from '../weights.ts';
 import type { DeltaState } from './cache.ts';
 import type { Qwen35TextConfig } from './config.ts';
-import type { MixerResult } from './mixer_result.ts';
 
 /** Gated DeltaNet (spec qwen3_5_text.md section 6): linear attention with a decaying, error-correcting state. */
 export class GatedDeltaNet {
@@ -56,8 +54,20 @@ export class GatedDeltaNet {
   /**
    * @param h f32 [T, hidden_size], normalised on its way in
    * @param state continued and updated in place
+   * @param residual [T, hidden_size] f32, added to the result
    */
-  forward(h: Tensor, norm: InputNorm, state: DeltaState, { residual, lastOnly }: MixerResult = {}): Tensor {
+  forward(h: Tensor, norm: InputNorm, state: DeltaState, residual?: Tensor): Tensor {
+    const { normed, groups } = this.#rule(h, norm, state);
+    return linear(normed, this.out_proj, { groups, ...(residual && { residual }) });
+  }
+
+  /** Moves the state on over tokens of which nothing else is wanted: h f32 [T, hidden_size]. */
+  remember(h: Tensor, norm: InputNorm, state: DeltaState): void {
+    h.device.tidy(() => void this.#rule(h, norm, state));
+  }
+
+  /** All but the last product. */
+  #rule(h: Tensor, norm: InputNorm, state: DeltaState): GatedDeltaResult {
     const { valueHeads, valueDim } = this.shape;
     const values = valueHeads * valueDim;
 
@@ -65,13 +75,12 @@ export class GatedDeltaNet {
     const conv = { weight: this.conv1d, state: state.conv };
     const { projected, y } = convolvedLinear(h, this.in_proj, norm, conv);
     const gates = { tensor: projected, b: this.channels + values, a: this.channels + values + valueHeads };
-    const { normed, groups } = gatedDeltaNorm(y, gates, this.A_log, this.dt_bias, state.recurrent, this.shape, {
+    return gatedDeltaNorm(y, gates, this.A_log, this.dt_bias, state.recurrent, this.shape, {
       weight: this.norm,
       z: this.channels,
       eps: this.config.rms_norm_eps,
       dtype: this.precision.operand,
     });
-    return linear(lastOnly ? lastRow(normed) : normed, this.out_proj, { groups, ...(residual && { residual }) });
   }
 
   /** Its weights, as one token takes them. */

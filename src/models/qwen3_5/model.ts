@@ -95,11 +95,8 @@ export class Qwen35 implements LanguageModel {
   ): Tensor {
     const { device, config } = this;
     return device.tidy(() => {
-      const table = device.upload(
-        rotaryTable(positions, config.text),
-        [inputIds.length, rotaryAngles(config), 2],
-        'f32',
-      );
+      const table = () =>
+        device.upload(() => rotaryTable(positions, config.text), [inputIds.length, rotaryAngles(config), 2], 'f32');
       const h = this.text.embed(device.upload(inputIds, [inputIds.length], 'i32'));
       this.#place(h, inputIds, config.image_token_id, visual.images, 'pictures');
       this.#place(h, inputIds, config.video_token_id, visual.videos, 'videos');

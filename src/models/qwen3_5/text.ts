@@ -53,13 +53,12 @@ export class MLP {
 
 /** What every layer of one forward pass needs. */
 export interface ForwardState {
-  readonly rope: Rope;
+  /** Not there before the first layer that attends. */
+  readonly rope: Rope | undefined;
   readonly cache: Cache;
   /** How many tokens came before, or where the GPU finds that out. */
   readonly at: number | Place;
   readonly observe?: Observe | undefined;
-  /** Only the last token goes on from here: of the others, the mixer's state is all that is needed. */
-  readonly lastOnly?: boolean | undefined;
   /** Workgroups that share a layer, for one token that nobody observes. */
   readonly team?: Team | undefined;
 }
@@ -92,10 +91,25 @@ export class DecoderLayer {
     this.mlp = new MLP(weights.at('mlp'), config, precision);
   }
 
-  /** h f32 [T, hidden_size] to the same, or to [1, hidden_size] if only the last token goes on. */
+  /** h f32 [T, hidden_size] to the same. */
   forward(h: Tensor, state: ForwardState): Tensor {
     if (state.team !== undefined) return this.#step(h, state, state.team);
     return this.mlp.forward(this.#addMixer(h, state), this.post_attention_layernorm);
+  }
+
+  /** The last of T > 1 tokens alone, [T, hidden_size] to [1, hidden_size], with `team` for it; of the others the mixer remembers what it needs. */
+  forwardLast(h: Tensor, { rope, cache, at, team }: ForwardState & { readonly at: number }): Tensor {
+    const before = h.dim(0) - 1;
+    const othersRope = rope && { ...rope, table: rope.table.rows(0, before) };
+    this.#remember(h.rows(0, before), { rope: othersRope, cache, at });
+    const lastRope = rope && { ...rope, table: lastRow(rope.table) };
+    return this.forward(lastRow(h), { rope: lastRope, cache, at: at + before, team });
+  }
+
+  #remember(h: Tensor, { rope, cache, at }: ForwardState & { readonly at: number }): void {
+    const state = cache.layers[this.index]!;
+    if (this.mixer instanceof GatedDeltaNet) this.mixer.remember(h, this.input_layernorm, state as DeltaState);
+    else this.mixer.remember(h, this.input_layernorm, rope!, state as KeyValueState, at);
   }
 
   /** Its weights, as one token takes them. */
@@ -115,23 +129,23 @@ export class DecoderLayer {
     if (mixer instanceof GatedDeltaNet)
       return deltaLayer(h, { ...this.#outsideMixer, ...mixer.step }, state as DeltaState, team);
     const seen = typeof at === 'number' ? at : at.reach - 1;
-    return attentionLayer(h, { ...this.#outsideMixer, ...mixer.step }, state as KeyValueState, { rope, seen }, team);
+    const position = { rope: rope!, seen };
+    return attentionLayer(h, { ...this.#outsideMixer, ...mixer.step }, state as KeyValueState, position, team);
   }
 
   /** h + mixer(norm of h); the sum is part of the mixer's last product unless somebody wants to see the mixer's own result. */
   #addMixer(h: Tensor, state: ForwardState): Tensor {
-    if (state.observe === undefined) return this.#mix(h, state, state.lastOnly ? lastRow(h) : h);
+    if (state.observe === undefined) return this.#mix(h, state, h);
     const mixer = this.#mix(h, state);
     state.observe(`layer.${this.index}.mixer`, mixer);
     return add(h, mixer);
   }
 
-  #mix(h: Tensor, { rope, cache, at, lastOnly }: ForwardState, residual?: Tensor): Tensor {
+  #mix(h: Tensor, { rope, cache, at }: ForwardState, residual?: Tensor): Tensor {
     const state = cache.layers[this.index]!;
-    const result = { residual, lastOnly };
     return this.mixer instanceof GatedDeltaNet
-      ? this.mixer.forward(h, this.input_layernorm, state as DeltaState, result)
-      : this.mixer.forward(h, this.input_layernorm, rope, state as KeyValueState, at, result);
+      ? this.mixer.forward(h, this.input_layernorm, state as DeltaState, residual)
+      : this.mixer.forward(h, this.input_layernorm, rope!, state as KeyValueState, at, residual);
   }
 }
 
@@ -189,25 +203,32 @@ export class TextModel {
    * Runs the decoder over the next T tokens of a sequence and advances its cache. With `place`, which takes T = 1, positions come from the GPU instead, so
    * that what is recorded can be replayed for every later token; advancing is then left to the caller.
    * @param h f32 [T, hidden_size]
-   * @param table rotary angles of these tokens, f32 [T, rotary / 2, 2]; with `place` of every token that may be drawn
+   * @param table rotary angles of these tokens, f32 [T, rotary / 2, 2], with `place` of every token that may be drawn; or what uploads them, called when the GPU is
+   * busy with the layers before the first one that attends
    * @returns f32 [T, hidden_size] after the final norm, or [1, hidden_size] with `lastOnly`
    */
-  forward(h: Tensor, table: Tensor, cache: Cache, options: ForwardOptions = {}): Tensor {
+  forward(h: Tensor, table: Tensor | (() => Tensor), cache: Cache, options: ForwardOptions = {}): Tensor {
     const { afterLayers, observe, place, lastOnly = false } = options;
     const { device } = h;
     const tokens = h.dim(0);
-    // Where the last token is all that is wanted, the others end in the last layer.
+    const teams = tokens === 1 && observe === undefined ? this.#teams(device, this.layers) : undefined;
+    const turnBy = (): Rope => {
+      const angles = typeof table === 'function' ? table() : table;
+      return { table: angles, half: rotaryDim(this.config) / 2, blocks: 1, cursor: place?.cursor };
+    };
+    // Where nothing but the last token's result is wanted, and nobody watches, the last layer is for that token alone.
     const last = lastOnly && tokens > 1 && observe === undefined ? this.layers.length - 1 : undefined;
-    const rope = { table, half: rotaryDim(this.config) / 2, blocks: 1, cursor: place?.cursor };
-    const at = place ?? cache.length;
-    const teamOf = tokens === 1 && observe === undefined ? this.#teams(device) : undefined;
+    let rope: Rope | undefined;
     let hidden = h;
     for (const layer of this.layers) {
       const input = hidden;
+      if (layer.mixer instanceof GatedAttention) rope ??= turnBy();
       hidden = device.tidy(() => {
         const after = afterLayers?.get(layer.index);
-        const state = { rope, cache, at, observe, team: teamOf?.(layer.index) };
-        const output = layer.forward(input, { ...state, lastOnly: layer.index === last && !after });
+        const output =
+          layer.index === last && after === undefined
+            ? layer.forwardLast(input, { rope, cache, at: cache.length, team: this.#teams(device, [layer])?.[0] })
+            : layer.forward(input, { rope, cache, at: place ?? cache.length, observe, team: teams?.[layer.index] });
         const fused = after?.(output) ?? output;
         observe?.(`layer.${layer.index}.hidden`, fused);
         return fused;
@@ -223,15 +244,14 @@ export class TextModel {
     return normed;
   }
 
-  /** The teams of one token's layers, if there are any; a rehearsal takes it that there will be. */
-  #teams(device: Device): ((layer: number) => Team) | undefined {
+  /** The teams of one token's way through some layers, if there are any; a rehearsal takes it that there will be. */
+  #teams(device: Device, layers: readonly DecoderLayer[]): Team[] | undefined {
     const kinds = this.#kinds();
     const may = device.isRehearsing && kinds.every((step) => mayStep(device, step));
     const workgroups = may ? Math.max(...kinds.map((step) => leastTeam(device, step))) : this.team;
     if (workgroups === 0) return undefined;
-    const steps = this.layers.map(({ weights }) => weights);
-    const exchanges = createExchange(device, steps, workgroups);
-    return (layer) => ({ workgroups, exchange: exchanges[layer]! });
+    const steps = layers.map(({ weights }) => weights);
+    return createExchange(device, steps, workgroups).map((exchange) => ({ workgroups, exchange }));
   }
 
   /** The weights of a layer of each kind: with a delta net, and with attention. */
