@@ -126,16 +126,13 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
   const { scale = 1 / Math.sqrt(q.dim), causal = false, segments = 1, dtype = 'f32' } = options;
   const variant = options.cursor !== undefined ? 'decode' : (options.variant ?? chooseVariant(q, k, v));
   const device = q.tensor.device;
-  if (dtype === 'f16_blocks' && (variant !== 'flash_matrix' || options.gate !== undefined))
+  const isGatedLater = options.gate !== undefined && variant !== 'decode';
+  if (dtype === 'f16_blocks' && variant !== 'flash_matrix' && !isGatedLater)
     return device.tidy(() => toBlocks(attention(q, k, v, { ...options, variant, dtype: 'f16' })));
-  if (options.gate !== undefined && variant !== 'decode') {
+  if (options.gate !== undefined && isGatedLater) {
     const { gate, dtype: _, ...rest } = options;
     return device.tidy(() =>
-      sigmoidGate(
-        attention(q, k, v, { ...rest, variant }).reshape(q.tokens, q.heads, q.dim),
-        gate,
-        dtype === 'f32' ? 'f32' : 'f16',
-      ),
+      sigmoidGate(attention(q, k, v, { ...rest, variant }).reshape(q.tokens, q.heads, q.dim), gate, dtype),
     );
   }
   const queryTokens = q.tokens / segments;
@@ -192,9 +189,13 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
   };
   const operands = [q.tensor, k.tensor, v.tensor];
   const work = () => attentionWork(q, k, { causal, segments, dtype });
+  // `tile_and_head` in wgsl/attention/params.wgsl.
+  const tilesOf = (queries: number) => {
+    const tiles = Math.ceil(queryTokens / queries);
+    return causal ? [q.heads, tiles, segments] : [tiles, q.heads, segments];
+  };
   if (variant === 'flash') {
-    const workgroups = [Math.ceil(queryTokens / 32), q.heads, segments];
-    device.run({ kernel: 'attention/flash', ...common, bindings: [...operands, out], workgroups, work });
+    device.run({ kernel: 'attention/flash', ...common, bindings: [...operands, out], workgroups: tilesOf(32), work });
     return out;
   }
 
@@ -205,7 +206,7 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
       constants: { ...common.constants, OUT_QUADS: outQuads, V_KEYS: 32 / outQuads },
       bindings: [...operands, out],
       params: { ...common.params, count: 0 },
-      workgroups: [Math.ceil(queryTokens / 64), q.heads, segments],
+      workgroups: tilesOf(64),
       work,
     });
     return out;
@@ -230,7 +231,7 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
       },
       bindings: [...operands, out],
       params: { ...common.params, count: 0 },
-      workgroups: [Math.ceil(queryTokens / queries), q.heads, segments],
+      workgroups: tilesOf(queries),
       work,
     });
     return out;

@@ -2,6 +2,7 @@ import { DTYPE_CODE } from '../tensor/dtype.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { type AttentionVariant, attention, attentionSupports, attentionWork } from './attention.ts';
 import { decode } from './attention_decode.ts';
+import type { OperandDtype } from './blocks.ts';
 import { expectDtype, expectShape } from './checks.ts';
 import { type HeadNorm, headNormRope, type Rope } from './head_norm_rope.ts';
 import { type Heads, heads } from './heads.ts';
@@ -29,8 +30,8 @@ export interface CachedAttentionOptions {
   readonly total: number;
   /** For one token: tells how many came before (kernels/cursor.ts), and `rope` the same. */
   readonly cursor?: Tensor | undefined;
-  /** Of the result, and of prepared queries where they are stored. */
-  readonly dtype: 'f32' | 'f16';
+  /** Of the result, and (f16 for blocks) of prepared queries where they are stored. */
+  readonly dtype: OperandDtype;
   /** As in `attention`. */
   readonly variant?: AttentionVariant | undefined;
 }
@@ -82,7 +83,7 @@ export function cachedAttention(
     attentionSupports('decode', query, k, v);
   if (isFused) return step(projected, { k, v }, options);
   return device.tidy(() => {
-    const q = heads(device.tensor([tokens, count, dim], dtype), {
+    const q = heads(device.tensor([tokens, count, dim], dtype === 'f32' ? 'f32' : 'f16'), {
       tokens,
       heads: count,
       dim,

@@ -1,7 +1,8 @@
 import { grid } from '../tensor/device.ts';
-import { DTYPE_CODE } from '../tensor/dtype.ts';
+import { BLOCK_COLUMNS, DTYPE_CODE } from '../tensor/dtype.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import type { OperandDtype } from './blocks.ts';
 import { described, expectApart, expectDtype, expectShape, expectWholeWords, type ResultDtype } from './checks.ts';
 import type { Heads } from './heads.ts';
 
@@ -68,17 +69,18 @@ export function siluMul(gateUp: Tensor, dtype: ResultDtype, scale = 1): Tensor {
   return y;
 }
 
-/** a * sigmoid(gate): a [T, H, D] f32, gate an f32 view of T x H x D, result [T, H * D] of `dtype`. @throws KernelError */
-export function sigmoidGate(a: Tensor, gate: Heads, dtype: ResultDtype): Tensor {
+/** a * sigmoid(gate): a [T, H, D] f32, gate an f32 view of T x H x D, result [T, H * D] of `dtype`; D is a multiple of 8 for blocks. @throws KernelError */
+export function sigmoidGate(a: Tensor, gate: Heads, dtype: OperandDtype): Tensor {
   expectDtype('sigmoidGate', 'a', a, 'f32');
   expectDtype('sigmoidGate', 'gate', gate.tensor, 'f32');
   const { tokens, heads, dim } = gate;
   expectShape('sigmoidGate', 'a', a, [tokens, heads, dim]);
-  expectWholeWords('sigmoidGate', dim, dtype);
+  if (dtype !== 'f16_blocks') expectWholeWords('sigmoidGate', dim, dtype);
+  else if (dim % BLOCK_COLUMNS !== 0) throw new KernelError(`sigmoidGate: blocks take multiples of 8 dims, not ${dim}`);
   const y = a.device.tensor([tokens, heads * dim], dtype);
   a.device.run({
     kernel: 'elementwise/sigmoid_gate',
-    constants: { OUT_F16: dtype === 'f16' },
+    constants: { OUT_F16: dtype !== 'f32', OUT_BLOCKS: dtype === 'f16_blocks' },
     bindings: [a, gate.tensor, y],
     params: {
       tokens,

@@ -2,6 +2,7 @@ import { type Device, grid } from '../tensor/device.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Work } from '../tensor/work.ts';
+import type { OperandDtype } from './blocks.ts';
 import { chunkedDelta, chunkedDeltaOnMatrices, MATRIX_DIM, MATRIX_SUBGROUP } from './gated_delta_chunked.ts';
 import { gatedRmsNorm } from './gated_rms_norm.ts';
 import { heads } from './heads.ts';
@@ -140,7 +141,7 @@ export interface OutputNorm {
   readonly z: number;
   readonly eps: number;
   /** Of the result where it is a product's operand as it is; the rule's own products may then round theirs likewise. */
-  readonly dtype: 'f32' | 'f16';
+  readonly dtype: OperandDtype;
 }
 
 /** A normed result; for one token the norm's factors are left to the product that reads it. */
@@ -172,7 +173,7 @@ export function gatedDeltaNorm(
   const quads = Math.ceil(valueDim / 4 / STEP_SHARES);
   if (tokens > 1 || valueDim % 8 !== 0 || keyDim % 4 !== 0 || quads > STEP_THREADS) {
     const normed = device.tidy(() => {
-      const o = gatedDelta(y, gates, A_log, dt_bias, state, shape, { operand: norm.dtype });
+      const o = gatedDelta(y, gates, A_log, dt_bias, state, shape, { operand: norm.dtype === 'f32' ? 'f32' : 'f16' });
       const z = heads(gates.tensor, {
         tokens,
         heads: valueHeads,

@@ -139,7 +139,8 @@ export function chunkedDeltaOnMatrices(
   // Results are stored as whole matrices: the rows beyond the last token are the price.
   const o = device.tensor([Math.ceil(tokens / CHUNK) * CHUNK, valueHeads, MATRIX_DIM]);
   forEachSegment(operands, ({ first, chunks, work }) => {
-    const qk = device.tensor([chunks * CHUNK, 2 * keyHeads, MATRIX_DIM], 'f16');
+    const q = device.tensor([chunks * CHUNK, keyHeads, MATRIX_DIM], 'f16');
+    const k = device.tensor([chunks * CHUNK, keyHeads, MATRIX_DIM], 'f16');
     const kt = device.tensor([chunks, keyHeads, MATRIX_DIM, CHUNK], 'f16');
     const gate = device.tensor([chunks * CHUNK, valueHeads, 2]);
     const uv = device.tensor([chunks, valueHeads, CHUNK, MATRIX_DIM], 'f16');
@@ -150,18 +151,18 @@ export function chunkedDeltaOnMatrices(
     device.run({
       kernel: 'gated_delta/matrix_prepare',
       constants,
-      bindings: [y, gates.tensor, A_log, dt_bias, qk, kt, gate],
+      bindings: [y, gates.tensor, A_log, dt_bias, q, k, kt, gate],
       params: { tokens, first, stride: gates.tensor.dim(-1), b: gates.b, a: gates.a },
       workgroups: [chunks * (CHUNK / 16), keyHeads],
-      work: work(0, [qk, kt, gate], [y]),
+      work: work(0, [q, k, kt, gate], [y]),
     });
     device.run({
       kernel: 'gated_delta/matrix_local',
       constants,
-      bindings: [qk, y, gate, uv, w, m, scales],
+      bindings: [q, k, y, gate, uv, w, m, scales],
       params: { tokens, first, zero: 0 },
       workgroups: [chunks, valueHeads],
-      work: work(flops.local, [qk, gate, uv, w, m, scales], [y]),
+      work: work(flops.local, [q, k, gate, uv, w, m, scales], [y]),
     });
     device.run({
       kernel: 'gated_delta/matrix_scan',
@@ -174,10 +175,10 @@ export function chunkedDeltaOnMatrices(
     device.run({
       kernel: 'gated_delta/matrix_output',
       constants,
-      bindings: [qk, uv, m, scales, states, o],
+      bindings: [q, uv, m, scales, states, o],
       params: { first },
       workgroups: [chunks, valueHeads],
-      work: work(flops.output, [qk, uv, m, scales, states], [o]),
+      work: work(flops.output, [q, uv, m, scales, states], [o]),
     });
   });
   return o.rows(0, tokens);

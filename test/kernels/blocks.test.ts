@@ -1,7 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { attention } from '../../src/kernels/attention.ts';
 import { fitsBlocks, operandFor, toBlocks } from '../../src/kernels/blocks.ts';
-import { narrow } from '../../src/kernels/elementwise.ts';
+import { narrow, sigmoidGate } from '../../src/kernels/elementwise.ts';
+import { gatedRmsNorm } from '../../src/kernels/gated_rms_norm.ts';
 import { heads } from '../../src/kernels/heads.ts';
 import { layerNorm } from '../../src/kernels/layer_norm.ts';
 import { linear } from '../../src/kernels/matmul.ts';
@@ -60,6 +61,26 @@ describe('matrices in blocks', () => {
       expect(blocks.shape).toEqual([rows, columns]);
       expect([...(await readBlocks(blocks))]).toEqual([...(await readValues(norm('f16')))]);
     }
+  });
+
+  it('are what gates leave where asked to', async () => {
+    const [tokens, count, dim] = [21, 3, 24];
+    const random = new Random(10);
+    const x = uploadAs(device(), random.normal(tokens * count * dim), [tokens, count, dim]);
+    const gateTensor = uploadAs(device(), random.normal(tokens * count * dim), [tokens, count * dim]);
+    const gate = heads(gateTensor, { tokens, heads: count, dim, tokenStride: count * dim });
+    const weight = uploadAs(device(), random.normal(dim), [dim]);
+    for (const gated of [
+      (dtype: 'f16' | 'f16_blocks') => gatedRmsNorm(x, weight, gate, { eps: 1e-6, dtype }),
+      (dtype: 'f16' | 'f16_blocks') => sigmoidGate(x, gate, dtype),
+    ]) {
+      const blocks = gated('f16_blocks');
+      expect(blocks.shape).toEqual([tokens, count * dim]);
+      expect([...(await readBlocks(blocks))]).toEqual([...(await readValues(gated('f16')))]);
+    }
+    const narrowView = { tokens, heads: 6 * count, dim: 4, tokenStride: count * dim };
+    const parts = () => sigmoidGate(x.reshape(tokens, 6 * count, 4), heads(gateTensor, narrowView), 'f16_blocks');
+    expect(parts).toThrow(/multiples of 8 dims/);
   });
 
   it.each([undefined, 'naive'] as const)('are what attention leaves where asked to, by %s', async (variant) => {
@@ -121,14 +142,14 @@ describe('matrices in blocks', () => {
     };
     const weight = dry.tensor([18432, 2560], 'bf16');
     const rows = (count: number) => dry.tensor([count, 2560], 'f16');
-    expect(kernelsOf(() => linear(rows(2048), weight))).toEqual(['matmul/subgroup_matrix']);
+    expect(kernelsOf(() => linear(rows(1024), weight))).toEqual(['matmul/subgroup_matrix']);
     expect(kernelsOf(() => linear(rows(4096), weight))).toEqual(['blocks/to_blocks', 'matmul/blocked_matrix']);
     expect(kernelsOf(() => linear(rows(4096), weight, { variant: 'subgroup_matrix' }))).toEqual([
       'matmul/subgroup_matrix',
     ]);
     expect(kernelsOf(() => linear(dry.tensor([4096, 2560]), weight))).toEqual(['matmul/register']);
     const narrow = dry.tensor([2560, 9216], 'bf16');
-    expect([4096, 8192].map((count) => operandFor(narrow, 'f16', count))).toEqual(['f16', 'f16_blocks']);
+    expect([1024, 2048].map((count) => operandFor(narrow, 'f16', count))).toEqual(['f16', 'f16_blocks']);
     expect([operandFor(narrow, 'f16'), operandFor(narrow, 'f32', 4096)]).toEqual(['f16', 'f32']);
 
     const h = dry.tensor([8192, 2560]);

@@ -1,7 +1,7 @@
 // Attention, second rung: the scores are never stored. Keys stream past a tile of queries while the softmax is kept up to date: a running
 // maximum and sum per query, and outputs rescaled whenever the maximum grows (Milakov and Gimelshein 2018; Dao et al. 2022, FlashAttention).
 // Operands: operands.wgsl. out: [T, heads, DIM] f32 or f16. DIM even, at most 512. All arithmetic in f32.
-// One workgroup: 32 queries of one head of one segment (x: query tile, y: head, z: segment), 256 threads. For each tile of 64 keys:
+// One workgroup: 32 queries of one head of one segment (tile_and_head in params.wgsl), 256 threads. For each tile of 64 keys:
 //   scores: each thread 2 queries x 4 keys, q and k staged through workgroup memory 16 dims at a time;
 //   softmax: 8 threads a query; output: each thread 4 queries x DIM/32 dims, accumulated in registers.
 #include "attention/operands.wgsl"
@@ -46,9 +46,10 @@ fn load_k_quad(segment: u32, s: u32, head: u32, d: u32) -> vec4<f32> {
 }
 
 @compute @workgroup_size(256)
-fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) group: vec3<u32>) {
-  let query0 = group.x * QUERIES;
-  let head = group.y;
+fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
+  let here = tile_and_head(group, groups);
+  let query0 = here.x * QUERIES;
+  let head = here.y;
   let segment = group.z;
   let g = kv_head(head);
 

@@ -1,6 +1,6 @@
 // Attention, fourth rung, for heads of up to 128: the flash algorithm with both products on subgroup matrices, f16 operands and f32 sums.
 // Operands and why scores take the way they do: matrix_operands.wgsl.
-// One workgroup: SUBGROUPS * 32 queries of one head of one segment (x: query tile, the longest rows first; y: head; z: segment). A lane owns a query: it reads
+// One workgroup: SUBGROUPS * 32 queries of one head of one segment (tile_and_head in params.wgsl). A lane owns a query: it reads
 // the scores of 16 keys at a time and finds their maximum and sum without asking its neighbours. KEYS keys and values arrive at a time, the next ones
 // travelling from memory while the present ones are in use.
 #include "attention/matrix_operands.wgsl"
@@ -41,8 +41,9 @@ fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-  let query0 = select(group.x, groups.x - 1u - group.x, CAUSAL) * QUERIES;
-  let head = group.y;
+  let here = tile_and_head(group, groups);
+  let query0 = here.x * QUERIES;
+  let head = here.y;
   let segment = group.z;
   let g = kv_head(head);
   let region = 2u * TILE + subgroup * REGION;

@@ -1,6 +1,6 @@
 // Attention, fourth rung, for heads of up to 256: the flash algorithm with both products on subgroup matrices, f16 operands and f32 sums.
 // Operands and why scores take the way they do: matrix_operands.wgsl.
-// One workgroup: PAIRS * 32 queries of one head of one segment (x: query tile, the longest rows first; y: head; z: segment). Two subgroups share 32 queries and
+// One workgroup: PAIRS * 32 queries of one head of one segment (tile_and_head in params.wgsl). Two subgroups share 32 queries and
 // have half of the dims each: of the products that make up scores, and of the outputs. So each of them reads half a row of keys and values for 32 queries, where
 // one subgroup, whose registers hold 16 queries of so many dims, would read all of it for 16. A score is the sum of what both made of it; a subgroup turns those of
 // 16 queries into probabilities, two lanes a query, and both multiply all of them.
@@ -41,8 +41,9 @@ fn main(
   @builtin(workgroup_id) group: vec3<u32>,
   @builtin(num_workgroups) groups: vec3<u32>,
 ) {
-  let query0 = select(group.x, groups.x - 1u - group.x, CAUSAL) * QUERIES;
-  let head = group.y;
+  let here = tile_and_head(group, groups);
+  let query0 = here.x * QUERIES;
+  let head = here.y;
   let segment = group.z;
   let g = kv_head(head);
   let pair = subgroup / 2u;

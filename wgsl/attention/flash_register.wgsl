@@ -1,6 +1,6 @@
 // Attention, third rung: flash.wgsl with both products in registers, for operands whose dim, offsets and strides are multiples of 4. DIM at most 256.
 // q, k, v: f32 or f16. out: [T, heads, DIM] f32 or f16. What is computed and where elements lie: params.wgsl. All arithmetic in f32.
-// One workgroup: 64 queries of one head of one segment (x: query tile, the longest rows first; y: head; z: segment), 16 x 8 threads, 32 keys at a time.
+// One workgroup: 64 queries of one head of one segment (tile_and_head in params.wgsl), 16 x 8 threads, 32 keys at a time.
 //   scores: a thread has queries y + 16 r and keys 4 x + c (r, c < 4), from tiles of 16 dims of both;
 //   softmax in powers of two: the eight threads of a query exchange their largest scores, each keeps its share of the sum;
 //   output: a thread has the same queries and quads x + 8 j of their dims (j < OUT_QUADS), from V_KEYS values at a time.
@@ -81,8 +81,9 @@ fn sum_of_all(y: u32) -> vec4<f32> {
 
 @compute @workgroup_size(THREADS)
 fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>) {
-  let query0 = select(group.x, groups.x - 1u - group.x, CAUSAL) * QUERIES;
-  let head = group.y;
+  let here = tile_and_head(group, groups);
+  let query0 = here.x * QUERIES;
+  let head = here.y;
   let segment = group.z;
   let x = thread % 8u;
   let y = thread / 8u;

@@ -35,6 +35,12 @@ fn kv_head(head: u32) -> u32 {
   return head / (params.heads / params.kv_heads);
 }
 
+// Query tile and head of a workgroup; z is its segment. Causal rows differ in length: the longest of all heads come first (x: head, y: tile from the last one on),
+// for none of them to begin when the others end. Else the tiles of a head run together (x: tile, y: head), since they read the same keys.
+fn tile_and_head(group: vec3<u32>, groups: vec3<u32>) -> vec2<u32> {
+  return select(group.xy, vec2<u32>(groups.y - 1u - group.y, group.x), CAUSAL);
+}
+
 // Number of keys that query t of a segment sees.
 fn visible_keys(t: u32) -> u32 {
   if CAUSAL {

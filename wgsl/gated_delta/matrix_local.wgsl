@@ -1,5 +1,5 @@
 // Gated delta rule on subgroup matrices, step 1 of 3: chunk_local.wgsl with f16 operands and f32 sums. T is found in f32 and rounded once.
-// qk: f16 [chunks * CHUNK, 2*KEY_HEADS, DK], q and k of unit length, gates: as matrix_prepare.wgsl leaves them. y: as in recurrent.wgsl. Results:
+// q, k (of unit length), gates: as matrix_prepare.wgsl leaves them. y: as in recurrent.wgsl. Results:
 // uv: f16 [chunks, VALUE_HEADS, CHUNK, DV]. w: f16 [chunks, VALUE_HEADS, CHUNK/16, DK/16, 16, 16]: blocks of -W.
 // m: f16 [chunks, VALUE_HEADS, CHUNK, CHUNK]: M / sqrt(DK). scales: f32 [chunks, VALUE_HEADS, 2, CHUNK]: e^(G_C - G), e^G. DK = DV = 128.
 // One workgroup: one chunk of one head (x: chunk, y: head), 8 subgroups of 32. Matrices pass through one place in workgroup memory on their way in and out.
@@ -25,13 +25,14 @@ struct Params {
   zero: u32,  // 0, which the compiler cannot know
 }
 
-@group(0) @binding(0) var<storage, read> qk: array<vec4<u32>>;
-@group(0) @binding(1) var<storage, read> y: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> gates: array<f32>;
-@group(0) @binding(3) var<storage, read_write> uv: array<vec4<u32>>;
-@group(0) @binding(4) var<storage, read_write> w: array<vec4<u32>>;
-@group(0) @binding(5) var<storage, read_write> m: array<vec4<u32>>;
-@group(0) @binding(6) var<storage, read_write> scales: array<f32>;
+@group(0) @binding(0) var<storage, read> q: array<vec4<u32>>;
+@group(0) @binding(1) var<storage, read> k: array<vec4<u32>>;
+@group(0) @binding(2) var<storage, read> y: array<vec4<f32>>;
+@group(0) @binding(3) var<storage, read> gates: array<f32>;
+@group(0) @binding(4) var<storage, read_write> uv: array<vec4<u32>>;
+@group(0) @binding(5) var<storage, read_write> w: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read_write> m: array<vec4<u32>>;
+@group(0) @binding(7) var<storage, read_write> scales: array<f32>;
 
 var<workgroup> place: array<vec4<u32>, 2u * CHUNK * T_STRIDE>;
 var<workgroup> G: array<f32, CHUNK>;
@@ -47,6 +48,7 @@ fn narrow(low: vec4<f32>, high: vec4<f32>) -> vec4<u32> {
 }
 
 @compute @workgroup_size(THREADS)
+@diagnostic(off, subgroup_uniformity)
 fn main(
   @builtin(local_invocation_index) thread: u32,
   @builtin(subgroup_id) subgroup: u32,
@@ -60,7 +62,7 @@ fn main(
 
 #repeat i 4
   let place_$i = ((thread + $iu * THREADS) / 16u) * STRIDE + thread % 16u;
-  let k_$i = qk[((group.x * CHUNK + (thread + $iu * THREADS) / 16u) * 2u * KEY_HEADS + KEY_HEADS + key_head) * (DK / 8u) + thread % 16u];
+  let k_$i = k[((group.x * CHUNK + (thread + $iu * THREADS) / 16u) * KEY_HEADS + key_head) * (DK / 8u) + thread % 16u];
   place[place_$i] = k_$i;
 #end
   if thread < CHUNK {
@@ -86,7 +88,7 @@ fn main(
   {
     let k_left = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(&place, matrix_row * 16u * STRIDE + $du * 2u, STRIDE);
     let q_left = subgroupMatrixLoad<subgroup_matrix_left<f16, 16, 16>, row_major>(
-      &qk, ((group.x * CHUNK + matrix_row * 16u) * 2u * KEY_HEADS + key_head) * (DK / 8u) + $du * 2u, 2u * KEY_HEADS * DK / 8u);
+      &q, (((group.x * 4u + matrix_row) * KEY_HEADS + key_head) * 8u + $du) * 32u, 2u);
 #repeat c 2
     let right_$c = subgroupMatrixLoad<subgroup_matrix_right<f16, 16, 16>, col_major>(&place, (half * 2u + $cu) * 16u * STRIDE + $du * 2u, STRIDE);
     kk_$c = subgroupMatrixMultiplyAccumulate(k_left, right_$c, kk_$c);
@@ -138,17 +140,22 @@ fn main(
     uv[i + $iu] = bitcast<vec4<u32>>(v_low_$i + v_high_$i);
 #end
   }
-  // As in chunk_local.wgsl: A below the diagonal, T transposed on it and above.
-  if thread < CHUNK {
-    let c = thread;
-    for (var t0 = c & ~31u; t0 < CHUNK; t0 += 4u) {
-      var value = select(vec4<f32>(), vec4<f32>(1.0), vec4<u32>(t0, t0 + 1u, t0 + 2u, t0 + 3u) == vec4<u32>(c));
-      for (var s = c & ~31u; s < t0; s += 4u) {
+  // As in chunk_local.wgsl: A below the diagonal, T transposed on it and above. Four threads have a column, and sum every fourth four of its terms each.
+  {
+    let c = thread / 4u;
+    let mine = 4u * (thread % 4u);
+    let first = subgroup * 8u; // of the subgroup's columns
+    for (var t0 = first; t0 < CHUNK; t0 += 4u) {
+      var sums = vec4<f32>();
+      for (var s = first + mine; s < t0; s += 16u) {
         let known = select(vec4<f32>(), quad(c * STRIDE + s / 4u), vec4<u32>(s, s + 1u, s + 2u, s + 3u) >= vec4<u32>(c));
 #repeat r 4
-        value[$r] -= dot(quad((t0 + $ru) * STRIDE + s / 4u), known);
+        sums[$r] += dot(quad((t0 + $ru) * STRIDE + s / 4u), known);
 #end
       }
+      sums += subgroupShuffleXor(sums, 1u);
+      sums += subgroupShuffleXor(sums, 2u);
+      var value = select(vec4<f32>(), vec4<f32>(1.0), vec4<u32>(t0, t0 + 1u, t0 + 2u, t0 + 3u) == vec4<u32>(c)) - sums;
       value.y -= quad((t0 + 1u) * STRIDE + t0 / 4u).x * value.x;
       value.z -= dot(quad((t0 + 2u) * STRIDE + t0 / 4u).xy, value.xy);
       value.w -= dot(quad((t0 + 3u) * STRIDE + t0 / 4u).xyz, value.xyz);

@@ -1,5 +1,5 @@
 // Gated delta rule on subgroup matrices, step 3 of 3: chunk_output.wgsl with f16 operands and f32 sums, as one product: [diag(e^G) Q | M] [S; U].
-// qk: as in matrix_prepare.wgsl. u, m, scales: as in matrix_local.wgsl. states: as in matrix_scan.wgsl. o: f32 [.., VALUE_HEADS, DV] for whole chunks.
+// q: as in matrix_prepare.wgsl. u, m, scales: as in matrix_local.wgsl. states: as in matrix_scan.wgsl. o: f32 [.., VALUE_HEADS, DV] for whole chunks.
 // DK = DV = 128. One workgroup: one chunk of one head (x: chunk, y: head), 8 subgroups of 32 with 2x2 matrices each, in steps of 32.
 enable chromium_experimental_subgroup_matrix;
 enable f16;
@@ -21,7 +21,7 @@ struct Params {
   first: u32, // chunk that this segment begins with
 }
 
-@group(0) @binding(0) var<storage, read> qk: array<vec4<u32>>;
+@group(0) @binding(0) var<storage, read> q: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> u: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> m: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> scales: array<f32>;
@@ -62,7 +62,7 @@ fn main(
   var right_$step_0 = vec4<u32>();
   var right_$step_1 = vec4<u32>();
   if $stepu * 32u < DK {
-    left_$step = qk[((group.x * CHUNK + t) * 2u * KEY_HEADS + key_head) * (DK / 8u) + $stepu * 4u + left_quad];
+    left_$step = q[(((group.x * 4u + t / 16u) * KEY_HEADS + key_head) * 8u + $stepu * 2u + left_quad / 2u) * 32u + t % 16u * 2u + left_quad % 2u];
 #repeat i 2
     right_$step_$i = states[(here * DK + $stepu * 32u + $iu * 16u + right_row) * (DV / 8u) + right_quad];
 #end

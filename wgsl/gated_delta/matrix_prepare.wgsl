@@ -1,7 +1,8 @@
 // Gated delta rule on subgroup matrices, its inputs: prepare.wgsl with q and k in f16, for the chunks of a segment. q keeps unit length: its factor
 // 1/sqrt(DK) would cost digits and is applied later. Tokens beyond the end are zero.
-// y, projection, A_log, dt_bias: as there, DK = 128. qk: f16 [chunks * CHUNK, 2*KEY_HEADS, DK]. kt: f16 [chunks, KEY_HEADS, DK/16, CHUNK/16, 16, 16]:
-// blocks of K^T. gates: f32 [chunks * CHUNK, VALUE_HEADS, 2]: g, beta. One workgroup: 16 tokens of one key head (x: tokens, y: head), 128 threads.
+// y, projection, A_log, dt_bias: as there, DK = 128. q: f16 [chunks * CHUNK/16, KEY_HEADS, DK/16, 16, 16]: blocks, which subgroups read whole.
+// k: f16 [chunks * CHUNK, KEY_HEADS, DK]. kt: f16 [chunks, KEY_HEADS, DK/16, CHUNK/16, 16, 16]: blocks of K^T.
+// gates: f32 [chunks * CHUNK, VALUE_HEADS, 2]: g, beta. One workgroup: 16 tokens of one key head (x: tokens, y: head), 128 threads.
 #include "common/sigmoid.wgsl"
 
 const KEY_HEADS: u32 = 16u;
@@ -26,9 +27,10 @@ struct Params {
 @group(0) @binding(1) var<storage, read> projection: array<f32>;
 @group(0) @binding(2) var<storage, read> A_log: array<f32>;
 @group(0) @binding(3) var<storage, read> dt_bias: array<f32>;
-@group(0) @binding(4) var<storage, read_write> qk: array<vec4<u32>>;
-@group(0) @binding(5) var<storage, read_write> kt: array<vec4<u32>>;
-@group(0) @binding(6) var<storage, read_write> gates: array<f32>;
+@group(0) @binding(4) var<storage, read_write> q: array<vec4<u32>>;
+@group(0) @binding(5) var<storage, read_write> k: array<vec4<u32>>;
+@group(0) @binding(6) var<storage, read_write> kt: array<vec4<u32>>;
+@group(0) @binding(7) var<storage, read_write> gates: array<f32>;
 
 var<workgroup> partial: array<vec2<f32>, THREADS>;
 var<workgroup> k_tile: array<f32, 16u * STRIDE>;
@@ -59,11 +61,12 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
     squares += partial[thread - lane + i];
   }
   let scale = select(vec2<f32>(), inverseSqrt(squares + 1e-6), inside);
-  let at = (local * 2u * KEY_HEADS + key_head) * (DK / 8u) + lane;
-  qk[at] = narrow(scale.x * q_0, scale.x * q_1);
-  qk[at + 8u] = narrow(scale.x * q_2, scale.x * q_3);
-  qk[at + KEY_HEADS * DK / 8u] = narrow(scale.y * k_0, scale.y * k_1);
-  qk[at + KEY_HEADS * DK / 8u + 8u] = narrow(scale.y * k_2, scale.y * k_3);
+  let q_at = ((group.x * KEY_HEADS + key_head) * (DK / 16u) + lane / 2u) * 32u + row * 2u + lane % 2u;
+  q[q_at] = narrow(scale.x * q_0, scale.x * q_1);
+  q[q_at + 4u * 32u] = narrow(scale.x * q_2, scale.x * q_3);
+  let k_at = (local * KEY_HEADS + key_head) * (DK / 8u) + lane;
+  k[k_at] = narrow(scale.y * k_0, scale.y * k_1);
+  k[k_at + 8u] = narrow(scale.y * k_2, scale.y * k_3);
 #repeat i 4
 #repeat j 4
   k_tile[row * STRIDE + ($iu / 2u) * 64u + 8u * lane + 4u * ($iu % 2u) + $ju] = scale.y * k_$i[$j];

@@ -3,15 +3,17 @@
 // o       [tokens, heads, dim]  f32
 // weight  [dim]                 f32, shared by all heads
 // z       f32, element (t, h, d) at z_offset + t * z_token_stride + h * z_head_stride + d
-// y       [tokens, heads * dim] f32 or f16 (OUT_F16; dim even then), saturating in f16
+// y       [tokens, heads * dim] f32 or f16 (OUT_F16; dim even then), saturating in f16; in blocks (common/blocks.wgsl) where OUT_BLOCKS
 // Everything is computed in f32. A workgroup normalises 256 / LANES heads, one per group of lanes.
 // Source: the output norm of Gated DeltaNet, Yang, Kautz and Hatamizadeh, 2024.
+#include "common/blocks.wgsl"
 #include "common/dtype.wgsl"
 #include "common/grid.wgsl"
 #include "common/lane_sum.wgsl"
 #include "common/sigmoid.wgsl"
 
 const OUT_F16: bool = false;
+const OUT_BLOCKS: bool = false;
 
 struct Params {
   tokens: u32,
@@ -53,7 +55,8 @@ fn main(
 
   if OUT_F16 {
     for (var i = 2u * lane; i < count; i += 2u * LANES) {
-      y[(o_start + i) / 2u] = narrow_pair(gated(o_start, z_start, i, scale), gated(o_start, z_start, i + 1u, scale));
+      let in_block = block_word(vector / params.heads, vector % params.heads * params.dim + i, params.heads * params.dim);
+      y[select((o_start + i) / 2u, in_block, OUT_BLOCKS)] = narrow_pair(gated(o_start, z_start, i, scale), gated(o_start, z_start, i + 1u, scale));
     }
   } else {
     for (var i = lane; i < count; i += LANES) {

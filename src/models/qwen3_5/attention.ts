@@ -1,3 +1,4 @@
+import { operandFor } from '../../kernels/blocks.ts';
 import { cachedAttention, cacheHeads, type ProjectedHeads } from '../../kernels/cached_attention.ts';
 import type { Rope } from '../../kernels/head_norm_rope.ts';
 import { heads } from '../../kernels/heads.ts';
@@ -57,7 +58,7 @@ export class GatedAttention {
       kNorm: this.#headNorm(this.k_norm),
       rope,
       ...(typeof at === 'number' ? { total: at + tokens } : { total: at.reach, cursor: at.cursor }),
-      dtype: this.precision.operand,
+      dtype: operandFor(this.o_proj, this.precision.operand, tokens),
       variant: this.precision.attention,
     });
     return linear(attended, this.o_proj, residual === undefined ? {} : { residual });

@@ -1,3 +1,4 @@
+import { operandFor } from '../../kernels/blocks.ts';
 import { convolvedLinear } from '../../kernels/causal_conv1d.ts';
 import { type DeltaShape, type GatedDeltaResult, gatedDeltaNorm } from '../../kernels/gated_delta.ts';
 import type { DeltaMixer } from '../../kernels/layer_mixers.ts';
@@ -79,7 +80,7 @@ export class GatedDeltaNet {
       weight: this.norm,
       z: this.channels,
       eps: this.config.rms_norm_eps,
-      dtype: this.precision.operand,
+      dtype: operandFor(this.out_proj, this.precision.operand, h.dim(0)),
     });
   }
 

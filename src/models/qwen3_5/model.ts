@@ -38,7 +38,7 @@ export interface LanguageModel {
 }
 
 /** Prompts whose lengths lead to different kernels: the sizes of products change tiles, short and long prompts other variants. */
-const REHEARSED_PROMPTS = [40, 300, 2048, 8192];
+const REHEARSED_PROMPTS = [40, 300, 1024, 8192];
 /** And where no matrices are multiplied, the lowest tiles of products in registers. */
 const REHEARSED_LOW_PROMPTS = [16, 32];
 /** Patches of a rehearsed picture: 512 x 384 pixels. */
