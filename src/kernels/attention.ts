@@ -45,7 +45,10 @@ const MATRIX_TILES = tunable<Tile>('attention/flash_matrix', [
 ]);
 const PAIR_TILES = tunable<Tile>('attention/flash_matrix_pair', [{ PAIRS: 4 }, { PAIRS: 2 }, { PAIRS: 1 }]);
 /** For heads between those. On an H200, 32 keys are better up to 72 dims (150 instead of 113 TFLOP/s), 16 from 96 on (233 instead of 179). */
-const MIDDLE_TILE = { KEYS: 16, SUBGROUPS: 4 };
+const MIDDLE_TILES: readonly [Tile, ...Tile[]] = [
+  { KEYS: 16, SUBGROUPS: 4 },
+  { KEYS: 16, SUBGROUPS: 2 },
+];
 const NARROW_HEAD = 80;
 const MIDDLE_HEAD = 128;
 /** Bytes of workgroup memory for a query's scores, 16 f32 and padding, and for its probabilities, 16 f16 and padding. */
@@ -75,11 +78,12 @@ function matrixCut(dim: number, tile: Tile): { kernel: string; constants: Consta
 
 /** The kernel on matrices with the chosen tile, or the first that fits into the device's workgroup memory. */
 function matrixKernel(device: Device, dim: number): ReturnType<typeof matrixCut> {
-  if (dim > NARROW_HEAD && dim <= MIDDLE_HEAD) return matrixCut(dim, MIDDLE_TILE);
-  const tiles = dim <= NARROW_HEAD ? MATRIX_TILES : PAIR_TILES;
-  const chosen = matrixCut(dim, tileFor(device, tiles));
+  const isMiddle = dim > NARROW_HEAD && dim <= MIDDLE_HEAD;
+  const tuned = dim <= NARROW_HEAD ? MATRIX_TILES : PAIR_TILES;
+  const chosen = matrixCut(dim, isMiddle ? MIDDLE_TILES[0] : tileFor(device, tuned));
+  const candidates = isMiddle ? MIDDLE_TILES : tuned.candidates;
   const fits = ({ bytes }: { bytes: number }) => bytes <= device.limits.maxComputeWorkgroupStorageSize;
-  return fits(chosen) ? chosen : (tiles.candidates.map((tile) => matrixCut(dim, tile)).find(fits) ?? chosen);
+  return fits(chosen) ? chosen : (candidates.map((tile) => matrixCut(dim, tile)).find(fits) ?? chosen);
 }
 
 /** Whether a variant can do this. */

@@ -29,6 +29,13 @@ async function cutAfter(folder: string, layers: number, body: (path: string) => 
   }
 }
 
+/** A prompt's first tokens. */
+function firstTokens(input: ModelInput, count: number): ModelInput {
+  const length = input.inputIds.length;
+  const axes = [0, 1, 2].flatMap((axis) => [...input.positions.subarray(axis * length, axis * length + count)]);
+  return { ...input, inputIds: input.inputIds.slice(0, count), positions: Int32Array.from(axes) };
+}
+
 /** The prompt's last row after the final norm, and that of a token after it. */
 async function lastRows(model: LanguageModel, input: ModelInput, lastOnly: boolean): Promise<Float32Array[]> {
   const { config, text } = model;
@@ -66,6 +73,10 @@ it.each([
       const [onlyRow, onlyNext] = await lastRows(model, input, true);
       expect(relativeL2(onlyRow!, row!)).toBeLessThan(1e-6);
       expect(relativeL2(onlyNext!, next!)).toBeLessThan(1e-6);
+      if (input.images !== undefined) return;
+      const two = firstTokens(input, 2);
+      const [[rowOfTwo], [onlyRowOfTwo]] = [await lastRows(model, two, false), await lastRows(model, two, true)];
+      expect(relativeL2(onlyRowOfTwo!, rowOfTwo!)).toBeLessThan(1e-6);
     } finally {
       await reference.close();
       await close();

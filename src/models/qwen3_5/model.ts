@@ -14,7 +14,7 @@ import { rotaryTable } from './positions.ts';
 import { type ForwardOptions, TextModel } from './text.ts';
 import { VisionTower } from './vision.ts';
 
-/** What a prefill may be watched by. */
+/** How a prefill may be watched, and what of it is wanted. */
 export interface PrefillOptions {
   readonly observe?: Observe | undefined;
   /** The caller wants the prompt's last row alone; the last layer then does little for the others. */
