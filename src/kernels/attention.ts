@@ -130,13 +130,13 @@ export function attention(q: Heads, k: Heads, v: Heads, options: AttentionOption
   const { scale = 1 / Math.sqrt(q.dim), causal = false, segments = 1, dtype = 'f32' } = options;
   const variant = options.cursor !== undefined ? 'decode' : (options.variant ?? chooseVariant(q, k, v));
   const device = q.tensor.device;
-  const isGatedLater = options.gate !== undefined && variant !== 'decode';
-  if (dtype === 'f16_blocks' && variant !== 'flash_matrix' && !isGatedLater)
+  const laterGate = variant === 'decode' ? undefined : options.gate;
+  if (dtype === 'f16_blocks' && variant !== 'flash_matrix' && laterGate === undefined)
     return device.tidy(() => toBlocks(attention(q, k, v, { ...options, variant, dtype: 'f16' })));
-  if (options.gate !== undefined && isGatedLater) {
-    const { gate, dtype: _, ...rest } = options;
+  if (laterGate !== undefined) {
+    const { gate: _, dtype: __, ...rest } = options;
     return device.tidy(() =>
-      sigmoidGate(attention(q, k, v, { ...rest, variant }).reshape(q.tokens, q.heads, q.dim), gate, dtype),
+      sigmoidGate(attention(q, k, v, { ...rest, variant }).reshape(q.tokens, q.heads, q.dim), laterGate, dtype),
     );
   }
   const queryTokens = q.tokens / segments;

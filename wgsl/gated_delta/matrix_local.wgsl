@@ -140,7 +140,8 @@ fn main(
     uv[i + $iu] = bitcast<vec4<u32>>(v_low_$i + v_high_$i);
 #end
   }
-  // As in chunk_local.wgsl: A below the diagonal, T transposed on it and above. Four threads have a column, and sum every fourth four of its terms each.
+  // As in chunk_local.wgsl: A below the diagonal, T transposed on it and above. Four threads have a column, and sum every fourth four of its terms each;
+  // all four then find and store the same values, so that none waits for another's.
   {
     let c = thread / 4u;
     let mine = 4u * (thread % 4u);

@@ -172,15 +172,15 @@ export class SpatialStack implements LanguageModel {
       const at = tokenRows(input.inputIds, this.config.image_token_id);
       const imageRows = device.upload(at, [at.length], 'i32');
       const frames = input.images!.gridThw.length;
-      const fuse = (by: LanguageFeatureFusion, layer: number, ofLayer: readonly Tensor[], h: Tensor): Tensor => {
-        const features = ofLayer.map((feature) => feature.reshape(frames, feature.dim(0) / frames, feature.dim(1)));
-        observe?.(`geometry_features.${layer}`, features[0]!);
-        return by.forward(layer, h, features, imageRows);
-      };
       const afterLayers = new Map<number, (h: Tensor) => Tensor>();
       if (fusion !== undefined) {
-        for (const [layer, features] of this.#byDecoderLayer(sight.features))
-          afterLayers.set(layer, (h) => fuse(fusion, layer, features, h));
+        for (const [layer, ofLayer] of this.#byDecoderLayer(sight.features)) {
+          const features = ofLayer.map((feature) => feature.reshape(frames, feature.dim(0) / frames, feature.dim(1)));
+          afterLayers.set(layer, (h) => {
+            observe?.(`geometry_features.${layer}`, features[0]!);
+            return fusion.forward(layer, h, features, imageRows);
+          });
+        }
       }
       return this.qwen.decodePrompt(input, { images: sight.images }, cache, { observe, lastOnly, afterLayers });
     });
