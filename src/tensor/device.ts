@@ -43,8 +43,8 @@ const MAX_WORKGROUPS = 65535;
 const WRITE_BYTES = 1024 * 1024;
 
 /**
- * Devices that may help to compile, two threads each. Five: of 2, 4, 5, 6 and 8 on 16 cores, five and six loaded a 4B soonest, since opening one holds up
- * this thread for a tenth of a second, and loading with it. None for two or three cores, which the device's own threads and loading keep busy. Under Linux only: whether drivers elsewhere hand what one
+ * Devices that may help to compile. Five: of 5, 6 and 7 on 16 cores, five loaded a 4B soonest (before, of 2, 4, 5, 6 and 8, five and six), since opening one holds up
+ * this thread for 70 to 90 ms, and loading with it. None for two or three cores, which the device's own threads and loading keep busy. Under Linux only: whether drivers elsewhere hand what one
  * device compiled to another is untried.
  */
 const CORES = availableParallelism();

@@ -1,8 +1,7 @@
-import { setTimeout as wait } from 'node:timers/promises';
+import { setImmediate as turn, setTimeout as wait } from 'node:timers/promises';
 import { describe, expect, it, vi } from 'vitest';
 import { compileAll, type Help, type Wanted } from '../../src/tensor/compilation.ts';
 import { Device } from '../../src/tensor/device.ts';
-import type { PipelineCache } from '../../src/tensor/pipeline.ts';
 import { useDevice } from '../device.ts';
 
 const WANTED: readonly Wanted[] = [
@@ -11,6 +10,7 @@ const WANTED: readonly Wanted[] = [
   ['matmul/naive', {}],
   ['rows/scatter', {}],
   ['matmul/tiled', {}],
+  ['layer_norm/layer_norm', {}],
 ];
 
 describe('compileAll', () => {
@@ -37,14 +37,17 @@ describe('compileAll', () => {
     return { help: { open, count: 2, ...options }, open, asked, closed };
   };
 
-  it('asks for the longest kernel first, then from the shortest on, and for no help if that is quick', async () => {
-    const request = vi.spyOn(device().pipelines, 'request');
+  it('asks for one that takes a while first, then from the quickest on, and for no help if that is quick', async () => {
+    const { pipelines } = device();
+    const request = vi.spyOn(pipelines, 'request');
     const { help, open } = helping({ patience: 60_000 });
-    await compileAll(device().pipelines, WANTED, help);
-    const asked = request.mock.calls.map(([path, constants]) => device().pipelines.lengthOf(path, constants));
-    expect(asked.length).toBe(WANTED.length);
-    const [longest, ...others] = asked;
-    expect(longest).toBe(Math.max(...asked));
+    await compileAll(pipelines, WANTED, help);
+    const efforts = request.mock.calls.map(([path, constants]) => pipelines.effortOf(path, constants));
+    expect(efforts.length).toBe(WANTED.length);
+    const [probe, ...others] = efforts;
+    const longer = efforts.filter((effort) => effort >= Math.max(...efforts) / 3);
+    expect(longer.length).toBeGreaterThan(1);
+    expect(probe).toBe(Math.min(...longer));
     expect(others).toEqual(others.toSorted((a, b) => a - b));
     expect(open).not.toHaveBeenCalled();
     request.mockRestore();
@@ -52,46 +55,52 @@ describe('compileAll', () => {
 
   it('shares the rest with other devices once its patience is at an end, each kernel compiled once, and closes them', async () => {
     const { pipelines } = device();
-    const byLength = WANTED.toSorted((a, b) => pipelines.lengthOf(...b) - pipelines.lengthOf(...a)).map(
-      ([path]) => path,
-    );
+    const byEffort = WANTED.toSorted((a, b) => pipelines.effortOf(...b) - pipelines.effortOf(...a));
+    const most = pipelines.effortOf(...byEffort[0]!);
+    const [long, quick] = [true, false].map((isLong) =>
+      byEffort.filter((one) => pipelines.effortOf(...one) >= most / 3 === isLong).map(([path]) => path),
+    ) as [string[], string[]];
+    expect(long.length).toBeGreaterThan(2);
+    expect(quick.length).toBeGreaterThan(0);
     let finish = () => {};
     const held = new Promise<void>((resolve) => {
       finish = resolve;
     });
     const request = vi.spyOn(pipelines, 'request').mockImplementation(() => held);
-    const { help, open, asked, closed } = helping({ patience: 1 });
+    const { help, open, asked, closed } = helping({ patience: 1, count: 1 });
     const compiled = compileAll(pipelines, WANTED, help);
     await vi.waitFor(() => expect(closed).toHaveBeenCalledTimes(1), 30_000);
-    // The device itself waits for the longest and the two shortest; one helper was enough for the rest, which the device then asks for.
+    // The device itself waits for the probe and the quick ones; the helper compiles the others, which the device then asks for.
     expect(open).toHaveBeenCalledTimes(1);
-    expect(asked).toEqual(byLength.slice(1, -2));
+    expect(asked).toEqual(long.slice(0, -1));
     const requested = request.mock.calls.map(([path]) => path);
-    expect(requested.slice(0, 3)).toEqual([byLength[0], byLength[4], byLength[3]]);
-    expect(requested.slice(3).toSorted()).toEqual(asked.toSorted()); // in the order in which they were compiled
+    expect(requested.slice(0, 1 + quick.length)).toEqual([long.at(-1), ...quick.toReversed()]);
+    expect(requested.slice(1 + quick.length)).toEqual(asked);
     finish();
     await compiled;
     request.mockRestore();
   });
 
-  it('opens no more devices once the longest kernel is there after all', async () => {
+  it('compiles everything itself where no other device can be opened', async () => {
     const { pipelines } = device();
-    let known = () => {};
-    const [late, held] = [new Promise<void>((resolve) => (known = resolve)), new Promise<void>(() => {})];
-    const request = vi
-      .spyOn(pipelines, 'request')
-      .mockImplementationOnce(() => late)
-      .mockImplementation(() => held);
-    const open = vi.fn(async () => {
-      known();
-      await wait(1);
-      return { pipelines: { request: () => held } as unknown as PipelineCache, close: () => {} };
-    });
-    const many = Array.from({ length: 20 }, (): Wanted => ['rows/gather', {}]);
-    void compileAll(pipelines, many, { open, count: 4, patience: 1 });
-    await vi.waitFor(() => expect(open).toHaveBeenCalled());
-    await wait(50);
+    const request = vi.spyOn(pipelines, 'request').mockImplementation(() => wait(20));
+    const open = vi.fn(() => Promise.reject(new Error('no second device')));
+    await compileAll(pipelines, WANTED, { open, count: 2, patience: 1 });
+    expect(request.mock.calls.map(([path]) => path).toSorted()).toEqual(WANTED.map(([path]) => path).toSorted());
     expect(open).toHaveBeenCalledTimes(1);
+    request.mockRestore();
+  });
+
+  it('notices a probe that is done as late as its patience', async () => {
+    const { pipelines } = device();
+    const request = vi.spyOn(pipelines, 'request').mockImplementation(async () => {
+      const held = performance.now() + 30; // the thread is busy for longer than the patience
+      while (performance.now() < held);
+      await turn();
+    });
+    const open = vi.fn(() => Promise.reject(new Error('no second device')));
+    await compileAll(pipelines, WANTED, { open, count: 2, patience: 1 });
+    expect(open).not.toHaveBeenCalled();
     request.mockRestore();
   });
 
