@@ -2,6 +2,7 @@ import type { Checkpoint, TensorEntry } from '../io/safetensors.ts';
 import { narrow } from '../kernels/elementwise.ts';
 import type { Device } from '../tensor/device.ts';
 import { DTYPE_BYTES } from '../tensor/dtype.ts';
+import { paced } from '../tensor/patience.ts';
 import { Tensor } from '../tensor/tensor.ts';
 
 /** A tensor's bytes to be copied into a GPU buffer. */
@@ -98,6 +99,6 @@ export async function uploadRaw(
     }
   };
   // A worker that fails ends the others' iteration too; they finish their chunk before the caller may free the buffers.
-  const ended = await Promise.allSettled(Array.from({ length: CHUNKS_IN_FLIGHT }, worker));
+  const ended = await paced(Promise.allSettled(Array.from({ length: CHUNKS_IN_FLIGHT }, worker)));
   for (const result of ended) if (result.status === 'rejected') throw result.reason;
 }

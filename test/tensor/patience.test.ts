@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { patiently } from '../../src/tensor/patience.ts';
+import { paced, patiently } from '../../src/tensor/patience.ts';
 
 /** Resolves after `ms` and counts the turns of the event loop until then, as Dawn's bindings make them while something is pending. */
 async function turnsWhile(wait: (promise: Promise<void>) => Promise<void>, ms: number): Promise<number> {
@@ -37,5 +37,24 @@ describe('patiently', () => {
     await new Promise(setImmediate);
     const before = process.getActiveResourcesInfo().filter((name) => name === 'Immediate').length;
     expect(before).toBe(0);
+  });
+});
+
+describe('paced', () => {
+  it('passes on what was waited for', async () => {
+    expect(await paced(Promise.resolve(7))).toBe(7);
+    await expect(paced(Promise.reject(new Error('lost')))).rejects.toThrow('lost');
+  });
+
+  it('makes turns of the event loop few from the beginning, beside others who wait, too', async () => {
+    const awake = await turnsWhile((promise) => promise, 50);
+    const both = (promise: Promise<void>) => Promise.all([paced(promise), patiently(promise)]).then(() => undefined);
+    for (const wait of [paced<void>, both]) expect(await turnsWhile(wait, 50)).toBeLessThan(awake / 4);
+  });
+
+  it('stops with what it paced', async () => {
+    await paced(new Promise((resolve) => setTimeout(resolve, 5)));
+    await new Promise(setImmediate);
+    expect(process.getActiveResourcesInfo()).not.toContain('Immediate');
   });
 });
