@@ -94,8 +94,10 @@ describe('compileAll', () => {
   it('notices a probe that is done as late as its patience', async () => {
     const { pipelines } = device();
     const request = vi.spyOn(pipelines, 'request').mockImplementation(async () => {
-      const held = performance.now() + 30; // the thread is busy for longer than the patience
+      await Promise.resolve(); // until the patience has begun
+      const held = performance.now() + 30; // the thread is busy for longer than that
       while (performance.now() < held);
+      await turn();
       await turn();
     });
     const open = vi.fn(() => Promise.reject(new Error('no second device')));

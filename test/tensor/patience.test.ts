@@ -18,12 +18,20 @@ async function turnsWhile(wait: (promise: Promise<void>) => Promise<void>, ms: n
   return turns;
 }
 
-describe('patiently', () => {
+describe.each([{ wait: patiently }, { wait: paced }])('$wait.name', ({ wait }) => {
   it('passes on what was waited for', async () => {
-    expect(await patiently(Promise.resolve(7))).toBe(7);
-    await expect(patiently(Promise.reject(new Error('lost')))).rejects.toThrow('lost');
+    expect(await wait(Promise.resolve(7))).toBe(7);
+    await expect(wait(Promise.reject(new Error('lost')))).rejects.toThrow('lost');
   });
 
+  it('stops when nobody waits', async () => {
+    await wait(new Promise((resolve) => setTimeout(resolve, 20)));
+    await new Promise(setImmediate);
+    expect(process.getActiveResourcesInfo()).not.toContain('Immediate');
+  });
+});
+
+describe('patiently', () => {
   it('makes turns of the event loop few in long waits, of several at once, too', async () => {
     const awake = await turnsWhile((promise) => promise, 200);
     const both = (promise: Promise<void>) =>
@@ -31,30 +39,12 @@ describe('patiently', () => {
     for (const wait of [patiently<void>, both, patiently<void>])
       expect(await turnsWhile(wait, 200)).toBeLessThan(awake / 4);
   });
-
-  it('stops when nobody waits', async () => {
-    await patiently(new Promise((resolve) => setTimeout(resolve, 20)));
-    await new Promise(setImmediate);
-    const before = process.getActiveResourcesInfo().filter((name) => name === 'Immediate').length;
-    expect(before).toBe(0);
-  });
 });
 
 describe('paced', () => {
-  it('passes on what was waited for', async () => {
-    expect(await paced(Promise.resolve(7))).toBe(7);
-    await expect(paced(Promise.reject(new Error('lost')))).rejects.toThrow('lost');
-  });
-
   it('makes turns of the event loop few from the beginning, beside others who wait, too', async () => {
     const awake = await turnsWhile((promise) => promise, 50);
     const both = (promise: Promise<void>) => Promise.all([paced(promise), patiently(promise)]).then(() => undefined);
     for (const wait of [paced<void>, both]) expect(await turnsWhile(wait, 50)).toBeLessThan(awake / 4);
-  });
-
-  it('stops with what it paced', async () => {
-    await paced(new Promise((resolve) => setTimeout(resolve, 5)));
-    await new Promise(setImmediate);
-    expect(process.getActiveResourcesInfo()).not.toContain('Immediate');
   });
 });
