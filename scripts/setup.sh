@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing to run here: the npm packages of package-lock.json and, where no GPU can be used, Mesa's software Vulkan.
-# Does nothing where both are there. npm packages' own install scripts are not run: none of them is needed.
+# Installs what is missing to run here: the npm packages of package-lock.json and, where no GPU can be used, Mesa's software Vulkan; compiles src to dist.
+# Does nothing where all is there. npm packages' own install scripts are not run: none of them is needed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,6 +12,8 @@ if [ ! -e node_modules/.package-lock.json ] || [ node_modules/.package-lock.json
   echo "installing npm packages" >&2
   npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >&2
 fi
+
+node -e 'import("./bin/compiled.mjs").then(({ isCompiled }) => process.exit(isCompiled() ? 0 : 1))' || npm run --silent build >&2
 
 # Dawn warns about two limits of every software Vulkan, whatever is asked of it.
 find_adapter() { node --import tsx scripts/find-adapter.ts 2> >(grep -v '^Warning: maxDynamic' >&2); }

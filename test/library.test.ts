@@ -4,6 +4,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { isCompiled } from '../bin/compiled.mjs';
 
 const run = promisify(execFile);
 const ROOT = new URL('..', import.meta.url).pathname;
@@ -27,7 +28,7 @@ let folder: string;
 
 beforeAll(async () => {
   folder = await mkdtemp(join(ROOT, '.library-'));
-  await run(join(ROOT, 'node_modules/.bin/tsc'), ['-p', 'tsconfig.build.json'], { cwd: ROOT });
+  if (!isCompiled()) await run('npm', ['run', '--silent', 'build'], { cwd: ROOT });
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
 

@@ -17,6 +17,9 @@ export type PreparationReply = { readonly id: number } & (
   | { readonly error: string; readonly isInputError: boolean }
 );
 
+/** A thread's entry: as a source it needs the loader that lets Node run TypeScript. */
+const ENTRY = import.meta.url.endsWith('.ts') ? './preparation_worker.mjs' : './preparation_thread.js';
+
 /** A video takes about as long to decode and cut up as a large GPU takes to answer: more threads than this only take memory. */
 const MOST_THREADS = 4;
 
@@ -77,7 +80,7 @@ class Thread {
   #failure: Error | undefined;
 
   constructor(settings: PreparationSettings) {
-    this.#worker = new Worker(new URL('./preparation_worker.mjs', import.meta.url), { workerData: settings });
+    this.#worker = new Worker(new URL(ENTRY, import.meta.url), { workerData: settings });
     this.#worker.on('message', (reply: PreparationReply) => {
       const { resolve, reject } = this.#waiting.get(reply.id)!;
       this.#waiting.delete(reply.id);
