@@ -1,6 +1,7 @@
 import { InputError } from '../io/errors.ts';
 import { type Tunable, tileFor, tunables } from '../kernels/tuning.ts';
-import type { Device, Tile } from '../tensor/device.ts';
+import type { Device } from '../tensor/device.ts';
+import type { Tile } from '../tensor/tiles.ts';
 import { type KernelBench, SkippedBench } from './kernel_bench.ts';
 import { measure, measureError } from './measure.ts';
 

@@ -4,8 +4,9 @@ import { InputError } from '../io/errors.ts';
 import { readJsonFileIfPresent } from '../io/json.ts';
 import { JsonFields } from '../io/json_fields.ts';
 import { writeTextFile } from '../io/output_file.ts';
-import { Device, type Tile } from '../tensor/device.ts';
+import { Device } from '../tensor/device.ts';
 import type { OpenedGpu } from '../tensor/gpu.ts';
+import type { Tile } from '../tensor/tiles.ts';
 
 /** Raised when the meaning of a stored tile changes. */
 const VERSION = 1;

@@ -1,8 +1,9 @@
-import { type Device, grid, type Tile } from '../tensor/device.ts';
+import { type Device, grid } from '../tensor/device.ts';
 import { DTYPE_BYTES, DTYPE_CODE } from '../tensor/dtype.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Constants } from '../tensor/shader.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import type { Tile } from '../tensor/tiles.ts';
 import type { Work } from '../tensor/work.ts';
 import { decode, GROUP_DIMS } from './attention_decode.ts';
 import { type OperandDtype, toBlocks } from './blocks.ts';

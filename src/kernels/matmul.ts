@@ -1,12 +1,12 @@
 import type { Device } from '../tensor/device.ts';
-import { grid } from '../tensor/device.ts';
-import { DTYPE_CODE, type Dtype } from '../tensor/dtype.ts';
+import type { Dtype } from '../tensor/dtype.ts';
 import { KernelError } from '../tensor/errors.ts';
 import { rowRanges } from '../tensor/row_ranges.ts';
 import type { Constants } from '../tensor/shader.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import { fitsBlocks, isBrought, type OperandDtype, operandFor, toBlocks } from './blocks.ts';
-import { tile } from './matmul_tiles.ts';
+import { PARTS, productSteps, shareProduct } from './matmul_steps.ts';
+import { onMatrices } from './matmul_tiles.ts';
 import { rmsNorm } from './rms_norm.ts';
 
 /** RMSNorm of x on its way into a product: x * rsqrt(mean(x^2) + eps) * (weightOffset + weight). */
@@ -67,14 +67,6 @@ export type Activation = keyof typeof ACTIVATIONS;
 export const MATMUL_VARIANTS = ['naive', 'tiled', 'register', 'subgroup_matrix', 'blocked_matrix', 'matvec'] as const;
 export type MatmulVariant = (typeof MATMUL_VARIANTS)[number];
 
-/** Bits of the parameter `parts` (wgsl/matmul/epilogue.wgsl). */
-const PARTS = { bias: 1, gamma: 2, residual: 4 } as const;
-/** An f32 result that may have any parts, by a kernel that takes long to compile: it finds out at run time. */
-const ANY_PARTS = { HAS_BIAS: true, HAS_GAMMA: true, HAS_RESIDUAL: true, AT_RUN: true };
-const NO_PARTS = { HAS_BIAS: false, HAS_GAMMA: false, HAS_RESIDUAL: false };
-/** Sums as they are, for another kernel to finish: with `parts` 0 or `NO_PARTS`. */
-const NO_ACTIVATION = { ACTIVATION: ACTIVATIONS.none, OUT_F16: false };
-
 /** Most rows of x that `matvec` takes in one dispatch. */
 const MATVEC_ROWS = 4;
 
@@ -111,10 +103,6 @@ export function matmulSupports(device: Device, variant: MatmulVariant, product: 
     case 'blocked_matrix':
       return dtype === 'f16_blocks' && fitsBlocks(n, k) && device.multipliesMatrices;
   }
-}
-
-function onMatrices(variant: MatmulVariant): boolean {
-  return variant === 'subgroup_matrix' || variant === 'blocked_matrix';
 }
 
 /** The variant for a product: the last rung that can do it, and `matvec` for few rows. */
@@ -158,11 +146,8 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
   if (isBlocked !== (weight.dtype === 'f16_blocks'))
     throw new KernelError(`linear: x is ${x.dtype} and the weight ${weight.dtype}`);
   if (dtype === 'f16' && n % 2 !== 0) throw new KernelError(`linear: an f16 result needs an even width, not ${n}`);
-  for (const [name, vector] of Object.entries({ bias, gamma })) {
-    if (vector !== undefined && (vector.size !== n || vector.dtype !== 'f32')) {
-      throw new KernelError(`linear: ${name} [${vector.shape}] ${vector.dtype} does not fit weight [${weight.shape}]`);
-    }
-  }
+  expectVector('bias', bias, weight);
+  expectVector('gamma', gamma, weight);
   if (residual !== undefined && (residual.size !== m * n || residual.dtype !== 'f32')) {
     throw new KernelError(`linear: residual [${residual.shape}] ${residual.dtype} does not fit a result of ${m}x${n}`);
   }
@@ -173,101 +158,75 @@ export function linear(x: Tensor, weight: Tensor, options: LinearOptions = {}): 
   const { groups, conv } = options;
   if (groups !== undefined || conv !== undefined) checkOneRow(variant, [m, n, k], options);
 
-  // Only whole products in blocks leave their results so.
-  const ranges = rowRanges(weight, { multiple: onMatrices(variant) ? (isBlocked ? 16 : storedTogether(dtype)) : 1 });
-  const whole = ranges.length > 1;
-  if (dtype === 'f16_blocks' && (!isBlocked || (tile(device, variant, [m, n, k], { whole }).splits ?? 1) > 1))
+  if (dtype === 'f16_blocks' && !isBlocked)
     return device.tidy(() => toBlocks(linear(x, weight, { ...options, dtype: 'f16' })));
 
+  const ranges = rowRanges(weight, { multiple: onMatrices(variant) ? (isBlocked ? 16 : storedTogether(dtype)) : 1 });
   const out = device.tensor([...x.shape.slice(0, -1), n], dtype);
-  const constants = {
-    ...(x.dtype === 'f16_blocks' || variant === 'subgroup_matrix' ? {} : { X_DTYPE: DTYPE_CODE[x.dtype] }),
-    ...(weight.dtype === 'f16_blocks' ? {} : { W_DTYPE: DTYPE_CODE[weight.dtype] }),
-  };
-  const epilogue = {
-    ...(onMatrices(variant) && dtype === 'f32'
-      ? ANY_PARTS
-      : { HAS_BIAS: bias !== undefined, HAS_GAMMA: gamma !== undefined, HAS_RESIDUAL: residual !== undefined }),
-    ACTIVATION: ACTIVATIONS[options.activation ?? 'none'],
-    OUT_F16: dtype !== 'f32',
-    ...(dtype === 'f16_blocks' && { OUT_BLOCKS: true }),
-  };
-  for (const range of ranges) {
-    const rows = range.tensor.dim(0);
-    const tiling = tile(device, variant, [m, rows, k], { whole });
-    const label = `matmul/${variant} ${n}x${k}`;
-    const operands = [bias ?? x, gamma ?? x, residual ?? x] as const;
-    const params = {
-      M: m,
-      N: rows,
-      K: k,
-      column0: range.start,
-      columns: n,
-      scale: options.scale ?? 1,
-      eps: norm?.eps ?? groups?.eps ?? 0,
-      weight_offset: norm?.weightOffset ?? 0,
-      never: 0,
-      split: tiling.split ?? 0,
-      parts: (bias ? PARTS.bias : 0) + (gamma ? PARTS.gamma : 0) + (residual ? PARTS.residual : 0),
+  const activation = ACTIVATIONS[options.activation ?? 'none'];
+  const parts = (bias ? PARTS.bias : 0) + (gamma ? PARTS.gamma : 0) + (residual ? PARTS.residual : 0);
+  const operands = [bias ?? x, gamma ?? x, residual ?? x] as const;
+  const label = `matmul/${variant} ${n}x${k}`;
+  for (const { start, tensor } of ranges) {
+    const bound = tensor.dim(0);
+    const kind = {
+      variant,
+      m,
+      n: bound,
+      k,
+      whole: ranges.length > 1,
+      x: x.dtype,
+      weight: weight.dtype,
+      result: dtype,
+      activation,
+      parts,
     };
-    const work = () => ({ flops: 2 * m * rows * k });
-    const { splits = 1 } = tiling;
-    if (splits > 1) {
-      device.tidy(() => {
-        const partial = device.tensor([splits, m, n]);
-        device.run({
-          kernel: `matmul/${variant}`,
-          label,
-          constants: {
-            ...constants,
-            ...(onMatrices(variant) ? ANY_PARTS : NO_PARTS),
-            ...NO_ACTIVATION,
-            ...tiling.constants,
-          },
-          bindings: [x, weight, x, x, x, partial],
-          params: { ...params, scale: 1, parts: 0 },
-          workgroups: [...tiling.workgroups, splits],
-          work,
-        });
-        device.run({
-          kernel: 'matmul/join',
-          constants: { ...epilogue, SPLITS: splits },
-          bindings: [partial, weight, ...operands, out],
-          params,
-          workgroups: grid(Math.ceil((m * n) / 512)),
-          work: () => ({ bytes: partial.byteLength + out.byteLength }),
-        });
+    for (const step of productSteps(device, kind)) {
+      const rows = step.columns === bound ? tensor : tensor.rows(step.first, step.columns);
+      const params = {
+        M: m,
+        N: step.columns,
+        K: k,
+        column0: start + step.first,
+        columns: n,
+        scale: options.scale ?? 1,
+        eps: norm?.eps ?? groups?.eps ?? 0,
+        weight_offset: norm?.weightOffset ?? 0,
+        never: 0,
+        split: step.split,
+        parts,
+      };
+      if (step.joining !== undefined) {
+        shareProduct(x, rows, out, { variant, label, step, params, operands });
+        continue;
+      }
+      const isMatvec = variant === 'matvec';
+      device.run({
+        kernel: isMatvec ? matvecKernel(device) : `matmul/${variant}`,
+        label,
+        constants: isMatvec ? matvecConstants(step.constants, options) : step.constants,
+        bindings: [
+          x,
+          rows,
+          conv?.weight ?? operands[0],
+          operands[1],
+          operands[2],
+          out,
+          ...(isMatvec ? [norm?.weight ?? groups?.squares ?? x] : []),
+          ...(conv ? [conv.state] : []),
+        ],
+        params,
+        workgroups: step.workgroups,
+        work: () => ({ flops: 2 * m * step.columns * k }),
       });
-      continue;
     }
-    device.run({
-      kernel: variant === 'matvec' ? matvecKernel(device) : `matmul/${variant}`,
-      label,
-      constants: {
-        ...constants,
-        ...epilogue,
-        ...tiling.constants,
-        ...(variant === 'matvec' && { EARLY_RESIDUAL: true }),
-        ...(norm && { NORM: true }),
-        ...(groups && { GROUP: groups.size }),
-        ...(conv && convConstants(conv, tiling.constants)),
-      },
-      bindings: [
-        x,
-        range.tensor,
-        conv?.weight ?? operands[0],
-        operands[1],
-        operands[2],
-        out,
-        ...(variant === 'matvec' ? [norm?.weight ?? groups?.squares ?? x] : []),
-        ...(conv ? [conv.state] : []),
-      ],
-      params,
-      workgroups: tiling.workgroups,
-      work,
-    });
   }
   return out;
+}
+
+function expectVector(name: string, vector: Tensor | undefined, weight: Tensor): void {
+  if (vector === undefined || (vector.size === weight.dim(0) && vector.dtype === 'f32')) return;
+  throw new KernelError(`linear: ${name} [${vector.shape}] ${vector.dtype} does not fit weight [${weight.shape}]`);
 }
 
 /** The norm of x, in the dtype in which a product with this weight reads it best. */
@@ -305,6 +264,17 @@ function checkOneRow(
     if (state.size !== channels * (taps - 1))
       throw new KernelError(`${described}: weight [${weight.shape}] and state [${state.shape}] of a convolution`);
   }
+}
+
+/** What only `matvec` does beside the product. */
+function matvecConstants(constants: Constants, { norm, groups, conv }: LinearOptions): Constants {
+  return {
+    ...constants,
+    EARLY_RESIDUAL: true,
+    ...(norm && { NORM: true }),
+    ...(groups && { GROUP: groups.size }),
+    ...(conv && convConstants(conv, constants)),
+  };
 }
 
 function convConstants({ weight }: ConvStep, { SLOTS, THREADS }: Constants): Constants {

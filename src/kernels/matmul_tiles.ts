@@ -4,13 +4,15 @@ import type { Constants } from '../tensor/shader.ts';
 import type { MatmulVariant } from './matmul.ts';
 import { tileFor, tunable } from './tuning.ts';
 
-/** How a product is cut up. */
-export interface Tiling {
+/** Some columns of a product, and how its workgroups go about them. */
+export interface Piece {
+  readonly first: number;
+  readonly columns: number;
   readonly constants: Constants;
   readonly workgroups: readonly number[];
   /** Workgroups that share a tile's K, and vec4s of 8 values that each of them takes. */
-  readonly splits?: number;
-  readonly split?: number;
+  readonly splits: number;
+  readonly split: number;
 }
 
 /** Tiles of the subgroup-matrix variant, largest first: 128x128 (measured best on an H100) and 64x64 (on an H200), 4 subgroups each. */
@@ -130,12 +132,17 @@ interface Sharing {
   readonly most: number;
 }
 const MATRIX_SHARING: Sharing = { slots: 264, least: 512, most: 4 };
+/** Of the tiles that are left over when the others fill whole rounds. */
+const LEFTOVER_SHARING: Sharing = { slots: 264, least: 256, most: 8 };
 const REGISTER_SHARING: Sharing = { slots: 264, least: 128, most: 8 };
 /** What a round of workgroups takes whose tiles have so many results, where one of small tiles (half as many) takes 1. */
 const LARGE_REGISTER_ROUND = 1.6;
 const LARGE_REGISTER_RESULTS = 64 * 128;
 /** What joining one more part costs on that card, in rounds of its workgroups, for each result over K. */
 const JOIN_COST = 1e-4;
+
+/** What two dispatches more, and two ends of rounds instead of one, cost on that card, in rounds, times K. */
+const CUT_COST = 1400;
 
 /** A way to share the K of tiles, and what it takes, in rounds of workgroups. */
 interface Split {
@@ -158,6 +165,25 @@ function chooseSplits(
     if (cost < best.cost) best = { splits, cost };
   }
   return best;
+}
+
+/**
+ * How many columns of tiles are taken whole, and in how many parts the K of the others is split: all one way, or as many whole as fill rounds of workgroups and
+ * the others, which would leave most of a further round empty, shared by all of it.
+ */
+function chooseCut(
+  [rowTiles, columnTiles]: readonly [number, number],
+  [m, n, k]: readonly [number, number, number],
+  width: number,
+): { whole: number; splits: number } {
+  const { slots } = LEFTOVER_SHARING;
+  const all = chooseSplits(rowTiles * columnTiles, [m, n, k], MATRIX_SHARING);
+  const uncut = { whole: all.splits === 1 ? columnTiles : 0, splits: all.splits };
+  const whole = Math.floor((Math.floor((rowTiles * columnTiles) / slots) * slots) / rowTiles);
+  if (whole === 0 || whole === columnTiles) return uncut;
+  const rest = chooseSplits(rowTiles * (columnTiles - whole), [m, n - whole * width, k], LEFTOVER_SHARING);
+  const cost = Math.ceil((rowTiles * whole) / slots) + rest.cost + CUT_COST / k;
+  return rest.splits > 1 && cost < all.cost ? { whole, splits: rest.splits } : uncut;
 }
 
 /** The register variant's tile for a product, and in how many parts its K is split. */
@@ -185,53 +211,91 @@ function registerTile(
 }
 
 /** The parts of K that workgroups take, whole steps of a tile each. */
-function splitting(splits: number, k: number, step: number): Required<Pick<Tiling, 'splits' | 'split'>> {
+function splitting(splits: number, k: number, step: number): Pick<Piece, 'splits' | 'split'> {
   const split = Math.ceil(k / splits / step) * (step / 8);
   return { splits: Math.ceil(k / 8 / split), split };
 }
 
-/** Tile sizes and workgroup counts of a variant for [m, k] x [n, k]; `whole`: no tile's K may be shared. */
-export function tile(
+/** Whether a variant multiplies on subgroup matrices. */
+export function onMatrices(variant: MatmulVariant): variant is 'blocked_matrix' | 'subgroup_matrix' {
+  return variant === 'subgroup_matrix' || variant === 'blocked_matrix';
+}
+
+/** Tiles of a product on matrices, down and across. */
+function matrixTiles({ ROWS, COLUMNS, GRID_ROWS, GRID_COLUMNS }: Constants, m: number, n: number): [number, number] {
+  return [
+    Math.ceil(m / (16 * Number(ROWS) * Number(GRID_ROWS))),
+    Math.ceil(n / (16 * Number(COLUMNS) * Number(GRID_COLUMNS))),
+  ];
+}
+
+/** Products on matrices, in one piece or two. */
+function matrixPieces(
+  device: Device,
+  variant: 'blocked_matrix' | 'subgroup_matrix',
+  [m, n, k]: readonly [number, number, number],
+  isWhole: boolean,
+): Piece[] {
+  const candidates = variant === 'blocked_matrix' ? BLOCKED_TILES : MATRIX_TILES;
+  const sizes = candidates.map((tunable) => tileFor(device, tunable));
+  const enough = sizes.find((size) => {
+    const [rows, columns] = matrixTiles(size, m, n);
+    return rows * columns >= MATRIX_WORKGROUPS;
+  });
+  const size = enough ?? sizes.at(-1)!;
+  const [rowTiles, columnTiles] = matrixTiles(size, m, n);
+  const width = 16 * size.COLUMNS * size.GRID_COLUMNS;
+  const constants = { ...size, ...(variant === 'subgroup_matrix' && { TAIL: k % size.STEP !== 0 }) };
+  const { whole, splits } = isWhole
+    ? { whole: columnTiles, splits: 1 }
+    : chooseCut([rowTiles, columnTiles], [m, n, k], width);
+  const piece = (from: number, to: number, splits: number): Piece => ({
+    first: from * width,
+    columns: Math.min(n, to * width) - from * width,
+    constants,
+    workgroups: grid(rowTiles * (to - from)),
+    ...splitting(splits, k, size.STEP),
+  });
+  return [
+    ...(whole > 0 ? [piece(0, whole, 1)] : []),
+    ...(whole < columnTiles ? [piece(whole, columnTiles, splits)] : []),
+  ];
+}
+
+/** The pieces in which a variant makes [m, k] x [n, k]; `whole`: no tile's K may be shared. */
+export function pieces(
   device: Device,
   variant: MatmulVariant,
   [m, n, k]: readonly [number, number, number],
   { whole = false }: { whole?: boolean } = {},
-): Tiling {
+): Piece[] {
+  const all = { first: 0, columns: n, splits: 1, split: 0 };
   switch (variant) {
     case 'naive':
-      return { constants: {}, workgroups: [Math.ceil(n / 64), Math.ceil(m / 8)] };
+      return [{ ...all, constants: {}, workgroups: [Math.ceil(n / 64), Math.ceil(m / 8)] }];
     case 'tiled':
-      return { constants: {}, workgroups: [Math.ceil(n / 32), Math.ceil(m / 16)] };
+      return [{ ...all, constants: {}, workgroups: [Math.ceil(n / 32), Math.ceil(m / 16)] }];
     case 'register': {
       const { constants, splits } = registerTile(device, [m, n, k], whole);
       const [rows, columns] = registerSides(constants);
       const loads = (constants.STEP * (rows + columns)) / (16 * constants.THREAD_ROWS);
-      return {
-        constants: { ...constants, LOADS: loads },
-        workgroups: [Math.ceil(n / columns), Math.ceil(m / rows)],
-        ...splitting(splits, k, 8 * constants.STEP),
-      };
+      return [
+        {
+          ...all,
+          constants: { ...constants, LOADS: loads },
+          workgroups: [Math.ceil(n / columns), Math.ceil(m / rows)],
+          ...splitting(splits, k, 8 * constants.STEP),
+        },
+      ];
     }
     case 'blocked_matrix':
-    case 'subgroup_matrix': {
-      const candidates = variant === 'blocked_matrix' ? BLOCKED_TILES : MATRIX_TILES;
-      const tiles = candidates.map((tunable) => tileFor(device, tunable));
-      const counts = tiles.map(
-        (t) => Math.ceil(m / (16 * t.ROWS * t.GRID_ROWS)) * Math.ceil(n / (16 * t.COLUMNS * t.GRID_COLUMNS)),
-      );
-      const found = counts.findIndex((count) => count >= MATRIX_WORKGROUPS);
-      const best = found < 0 ? tiles.length - 1 : found;
-      const splits = whole ? 1 : chooseSplits(counts[best]!, [m, n, k], MATRIX_SHARING).splits;
-      return {
-        constants: { ...tiles[best]!, ...(variant === 'subgroup_matrix' && { TAIL: k % tiles[best]!.STEP !== 0 }) },
-        workgroups: grid(counts[best]!),
-        ...splitting(splits, k, tiles[best]!.STEP),
-      };
-    }
+    case 'subgroup_matrix':
+      return matrixPieces(device, variant, [m, n, k], whole);
     case 'matvec': {
       const wide = device.has('subgroups') ? WIDE_MATVEC : WIDE_MEMORY_MATVEC;
       const constants = tileFor(device, n >= WIDE_ROWS ? wide : NARROW_MATVEC);
-      return { constants: { ...batch(constants, k), ROWS: m }, workgroups: grid(Math.ceil(n / constants.SLOTS)) };
+      const workgroups = grid(Math.ceil(n / constants.SLOTS));
+      return [{ ...all, constants: { ...batch(constants, k), ROWS: m }, workgroups }];
     }
   }
 }

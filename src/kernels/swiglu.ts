@@ -4,7 +4,8 @@ import type { Tensor } from '../tensor/tensor.ts';
 import { isBrought, type OperandDtype, toBlocks } from './blocks.ts';
 import { siluMul } from './elementwise.ts';
 import { fitsMatvec, type InputNorm, linear, matmulSupports, matvecKernel } from './matmul.ts';
-import { tile } from './matmul_tiles.ts';
+import { type Piece, pieces } from './matmul_tiles.ts';
+import { Memo } from './memo.ts';
 import { rmsNorm } from './rms_norm.ts';
 
 /** Variants of `linear` that multiply gate and up as part of the product. */
@@ -19,6 +20,8 @@ export interface SwigluOptions {
   /** Takes this variant instead of the one chosen by size: for tests and benchmarks. */
   readonly variant?: SwigluVariant;
 }
+
+const memo = new Memo<Piece>();
 
 /**
  * The first half of a SwiGLU: `scale * silu(gate x) * (up x)`, after an RMSNorm of x.
@@ -40,16 +43,12 @@ export function swiglu(x: Tensor, gateUp: Tensor, options: SwigluOptions): Tenso
     const input = isMatvec ? x : rmsNorm(x, norm.weight, { ...norm, dtype: isBlocked ? 'f16_blocks' : norm.dtype });
     const weight = isBlocked ? toBlocks(gateUp) : gateUp;
     const out = device.tensor([m, n / 2], isMatvec ? 'f32' : dtype);
-    const tiling = tile(device, variant, [m, n, k], { whole: true });
+    const key = `${variant} ${m} ${n} ${k} ${gateUp.dtype} ${x.dtype} ${dtype}`;
+    const piece = memo.get(device, key, () => gatedPiece(variant, x, gateUp, dtype));
     device.run({
       kernel: isMatvec ? matvecKernel(device) : `matmul/${variant}`,
       label: `matmul/${variant} swiglu ${n}x${k}`,
-      constants: {
-        ...tiling.constants,
-        GATED: true,
-        ...(isBlocked ? { OUT_BLOCKS: dtype === 'f16_blocks' } : { W_DTYPE: DTYPE_CODE[gateUp.dtype as 'bf16'] }),
-        ...(isMatvec ? { X_DTYPE: DTYPE_CODE[x.dtype as 'f32'], NORM: true } : { OUT_F16: dtype !== 'f32' }),
-      },
+      constants: piece.constants,
       bindings: [input, weight, x, x, x, out, ...(isMatvec ? [norm.weight] : [])],
       params: {
         M: m,
@@ -61,14 +60,29 @@ export function swiglu(x: Tensor, gateUp: Tensor, options: SwigluOptions): Tenso
         eps: norm.eps,
         weight_offset: norm.weightOffset,
         never: 0,
-        split: tiling.split ?? 0,
+        split: piece.split,
         parts: 0,
       },
-      workgroups: tiling.workgroups,
+      workgroups: piece.workgroups,
       work: () => ({ flops: 2 * m * n * k }),
     });
     return out;
   });
+}
+
+/** The whole product, with everything its kernel has to know. */
+function gatedPiece(variant: SwigluVariant, x: Tensor, gateUp: Tensor, dtype: OperandDtype): Piece {
+  const [n, k] = gateUp.shape as [number, number];
+  const [piece] = pieces(x.device, variant, [x.size / k, n, k], { whole: true }) as [Piece];
+  const constants = {
+    ...piece.constants,
+    GATED: true,
+    ...(variant === 'blocked_matrix'
+      ? { OUT_BLOCKS: dtype === 'f16_blocks' }
+      : { W_DTYPE: DTYPE_CODE[gateUp.dtype as 'bf16'] }),
+    ...(variant === 'matvec' ? { X_DTYPE: DTYPE_CODE[x.dtype as 'f32'], NORM: true } : { OUT_F16: dtype !== 'f32' }),
+  };
+  return { ...piece, constants };
 }
 
 /** The variant for these operands, if one can do it. */

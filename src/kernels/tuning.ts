@@ -1,4 +1,5 @@
-import type { Device, Tile } from '../tensor/device.ts';
+import type { Device } from '../tensor/device.ts';
+import type { Tile } from '../tensor/tiles.ts';
 
 /**
  * Tiles among which cards differ. A kernel declares its candidates beside itself and asks for one with `tileFor`; `bench tune` times them all and stores the

@@ -12,6 +12,7 @@ import type { Recording } from './recording.ts';
 import type { Constants } from './shader.ts';
 import { Stream } from './stream.ts';
 import { Tensor } from './tensor.ts';
+import { Tiles } from './tiles.ts';
 import { bytesOf, type Work } from './work.ts';
 
 /** One dispatch of a kernel. */
@@ -28,9 +29,6 @@ export interface Dispatch {
   /** What it cannot do without, asked for only while profiling: no FLOPs and every binding once unless given. */
   readonly work?: () => Partial<Work>;
 }
-
-/** Constants of a kernel that suit one card better than another. */
-export type Tile = Readonly<Record<string, number>>;
 
 /** Arrays that can be uploaded and read back. */
 export type HostArray = Float32Array | Int32Array | Uint32Array | Uint16Array | Uint8Array;
@@ -56,7 +54,7 @@ export class Device {
   readonly pipelines: PipelineCache;
   readonly stream: Stream;
   /** Tiles measured best on this adapter, by the name under which kernels ask for them (src/kernels/tuning.ts). */
-  readonly tuning = new Map<string, Tile>();
+  readonly tuning = new Tiles();
   readonly #readback: ReadbackPool;
   readonly #scopes: Set<Storage>[] = [];
   #failure: Error | undefined;

@@ -8,7 +8,8 @@ import { loadBenches } from '../../src/bench/run_kernels.ts';
 import { PROBES, probeBenches, tune } from '../../src/bench/tune.ts';
 import { readTiles, tunePath, writeTiles } from '../../src/bench/tune_store.ts';
 import { tileFor, tunable, tunables } from '../../src/kernels/tuning.ts';
-import { Device, type Tile } from '../../src/tensor/device.ts';
+import { Device } from '../../src/tensor/device.ts';
+import type { Tile } from '../../src/tensor/tiles.ts';
 import { useDevice } from '../device.ts';
 
 const ADAPTER = { card: 'a card', name: 'driver 1' };

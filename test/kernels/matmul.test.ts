@@ -1,7 +1,13 @@
 import { describe, expect, it, vi } from 'vitest';
 import { toBlocks } from '../../src/kernels/blocks.ts';
-import { type Activation, linear, MATMUL_VARIANTS, matmulSupports } from '../../src/kernels/matmul.ts';
-import { tile } from '../../src/kernels/matmul_tiles.ts';
+import {
+  type Activation,
+  linear,
+  MATMUL_VARIANTS,
+  type MatmulVariant,
+  matmulSupports,
+} from '../../src/kernels/matmul.ts';
+import { pieces } from '../../src/kernels/matmul_tiles.ts';
 import { swiglu } from '../../src/kernels/swiglu.ts';
 import type { Feature } from '../../src/tensor/gpu.ts';
 import { relativeL2 } from '../compare.ts';
@@ -219,7 +225,7 @@ it.each([
 it('takes the tiles in registers, and parts of K, that need the fewest rounds, as far as they fit', () => {
   const little = Object.create(device(), { limits: { value: { maxComputeWorkgroupStorageSize: 16384 } } });
   const chosen = (shape: readonly [number, number, number], on = device()) => {
-    const { constants, splits } = tile(on, 'register', shape);
+    const { constants, splits } = pieces(on, 'register', shape)[0]!;
     return [constants.SIDE, constants.THREAD_ROWS, splits];
   };
   expect(chosen([2048, 2048, 64])).toEqual([8, 8, 1]);
@@ -233,6 +239,46 @@ it('takes the tiles in registers, and parts of K, that need the fewest rounds, a
   expect(chosen([2048, 2048, 64])).toEqual([8, 16, 1]);
   expect(chosen([2048, 2048, 64], little)).toEqual([4, 16, 1]);
   device().tuning.clear();
+});
+
+it('cuts off what whole rounds of workgroups leave over, and shares its K', () => {
+  const chosen = (variant: MatmulVariant, shape: readonly [number, number, number]) =>
+    pieces(device(), variant, shape).map(({ first, columns, splits }) => [first, columns, splits]);
+  expect(chosen('blocked_matrix', [2048, 2560, 9216])).toEqual([
+    [0, 2048, 1], // 256 tiles, a round of 264
+    [2048, 512, 4],
+  ]);
+  expect(chosen('subgroup_matrix', [512, 10240, 2560])).toEqual([[0, 10240, 2]]); // not worth it
+  expect(chosen('subgroup_matrix', [8192, 12352, 2560])).toEqual([[0, 12352, 1]]); // 23.5 rounds
+  expect(chosen('subgroup_matrix', [512, 2560, 9216])).toEqual([[0, 2560, 3]]); // less than a round
+  expect(pieces(device(), 'subgroup_matrix', [2048, 2560, 9216], { whole: true })).toHaveLength(1);
+});
+
+it.each([
+  ['subgroup_matrix', [5, 33928, 2048], 'f32', undefined],
+  ['subgroup_matrix', [5, 33928, 2048], 'f16', 'silu'],
+  ['blocked_matrix', [5, 33928, 2048], 'f16_blocks', 'gelu_erf'],
+] as const)('a product on matrices in two pieces: %s, %o to %s, %s', async (variant, [m, n, k], dtype, activation) => {
+  if (!device().multipliesMatrices) return;
+  const random = new Random(n);
+  const x = quantise(random.normal(m * k), 'f16');
+  const block = quantise(random.normal(1009 * k), 'f16'); // of rows that come again and again, as numbers take long to draw
+  const w = Float32Array.from({ length: n * k }, (_, i) => block[i % block.length]!);
+  const [bias, residual] = [random.normal(n), random.normal(m * n)];
+  const run = vi.spyOn(device(), 'run');
+  const out = linear(uploadAs(device(), x, [m, k], 'f16'), uploadAs(device(), w, [n, k], 'f16'), {
+    variant,
+    dtype,
+    bias: uploadAs(device(), bias, [n]),
+    residual: uploadAs(device(), residual, [m, n]),
+    ...(activation && { activation }),
+  });
+  const kernels = run.mock.calls.map(([{ kernel }]) => kernel);
+  run.mockRestore();
+  expect(kernels.slice(-3)).toEqual([`matmul/${variant}`, `matmul/${variant}`, 'matmul/join']);
+  const expected = linearReference(x, w, [m, n, k], { bias, residual, ...(activation && { activation }) });
+  const found = dtype === 'f16_blocks' ? await readBlocks(out) : await readValues(out);
+  expect(relativeL2(found, expected)).toBeLessThan(dtype === 'f32' ? 4e-6 : 1e-3); // sums of 2048
 });
 
 it.each([

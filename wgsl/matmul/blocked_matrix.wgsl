@@ -4,7 +4,7 @@
 // x: [M, K], w: [N, K], f16 in blocks (common/blocks.wgsl), K a multiple of 32. Epilogue: epilogue.wgsl; results: matrix_epilogue.wgsl.
 // One workgroup: a tile of matrix_tile.wgsl. While one half of a step is multiplied from registers, the other one comes from workgroup memory into registers, and
 // the half after the next, which set out a whole step before, takes the place of the first. A barrier a half is enough for that.
-// Where results have few tiles, workgroups share the K of a tile, and with GATED the product is the first half of a SwiGLU, both as in subgroup_matrix.wgsl.
+// Workgroups may share the K of a tile, and with GATED the product is the first half of a SwiGLU, both as in subgroup_matrix.wgsl.
 enable chromium_experimental_subgroup_matrix;
 enable f16;
 enable subgroups;

@@ -3,7 +3,7 @@
 // bias, gamma: f32 [N]. residual: f32 [M, N]. out: [M, N], f32 or f16. The last two are bound as whoever stores them needs it: two columns at a time
 // (store_pair.wgsl) or 16 bytes (subgroup_matrix.wgsl).
 // params.eps and params.weight_offset belong to the RMSNorm that matvec_body.wgsl may apply to x; params.never, always 0, to subgroup_matrix.wgsl; params.split
-// to register.wgsl and subgroup_matrix.wgsl, whose results join.wgsl finishes where K was split.
+// to register.wgsl and the products on matrices, whose results join.wgsl finishes where K was shared.
 // Columns are those of the whole weight: a weight larger than a binding arrives in row ranges, from params.column0 on.
 #include "common/dtype.wgsl"
 #include "common/activation.wgsl"

@@ -2,7 +2,7 @@
 // x: [M, K] f16. w: [N, K] f16, bf16 (exact in f16 between 6e-5 and 65504) or f32 (rounded). Epilogue and result: epilogue.wgsl.
 // residual: f32 [M, N]. out: [M, N], f32 (N a multiple of 4) or f16 (of 8): 16 bytes are read and stored at a time.
 // One workgroup: a tile of matrix_tile.wgsl, which says how it works.
-// Where results have few tiles, workgroups share the K of a tile: each takes params.split vec4s of it (z: which) and leaves its sums, without an epilogue,
+// Where tiles would fill the card badly, workgroups share the K of a tile: each takes params.split vec4s of it (z: which) and leaves its sums, without an epilogue,
 // in an out of f32 [splits, M, params.columns], to join.wgsl. Elsewhere params.split is all of K.
 // GATED: w holds gate rows, then as many up rows, and out[m, f] = params.scale * silu(gate . x) * (up . x) (SwiGLU; no epilogue), [M, N / 2]. A strip of results
 // then is half gate, half up, and what belongs together meets in one lane.
