@@ -15,9 +15,18 @@ export interface StridedCopyOptions {
   readonly targetOffset?: number;
 }
 
+function isCount(value: number): boolean {
+  return Number.isInteger(value) && value >= 0;
+}
+
 function expectInside(name: string, tensor: Tensor, sizes: Four, strides: Four, offset: number): void {
-  const last = sizes.reduce((sum, size, k) => sum + (size - 1) * strides[k]!, offset);
-  if (![...sizes, ...strides, offset].every((n) => Number.isInteger(n) && n >= 0) || last >= tensor.size) {
+  let last = offset;
+  let isWhole = isCount(offset);
+  for (let k = 0; k < 4; k++) {
+    last += (sizes[k]! - 1) * strides[k]!;
+    isWhole &&= isCount(sizes[k]!) && isCount(strides[k]!);
+  }
+  if (!isWhole || last >= tensor.size) {
     throw new KernelError(
       `stridedCopy: sizes ${sizes} with strides ${strides} from ${offset} do not lie inside the ${name} [${tensor.shape}] of ${tensor.size} elements`,
     );
@@ -33,24 +42,28 @@ export function stridedCopy(source: Tensor, target: Tensor, options: StridedCopy
   expectInside('target', target, sizes, targetStrides, targetOffset);
   expectApart('stridedCopy', target, source);
   // The last dimension's neighbours four at a time, if they lie side by side in both.
-  const outer = [...sourceStrides.slice(0, 3), ...targetStrides.slice(0, 3)];
-  const isInFours =
-    sourceStrides[3] === 1 &&
-    targetStrides[3] === 1 &&
-    [sizes[3], ...outer, sourceOffset, targetOffset].every((value) => value % 4 === 0);
+  const inFours = ([a, b, c, d]: Four, offset: number) =>
+    d === 1 && a % 4 === 0 && b % 4 === 0 && c % 4 === 0 && offset % 4 === 0;
+  const isInFours = sizes[3] % 4 === 0 && inFours(sourceStrides, sourceOffset) && inFours(targetStrides, targetOffset);
   const unit = isInFours ? 4 : 1;
-  const strides = ([a, b, c, d]: Four): Four => [a / unit, b / unit, c / unit, d];
   const count = elementCount(sizes) / unit;
-  const numbered = (name: string, values: Four) =>
-    Object.fromEntries(values.map((value, k) => [`${name}_${k}`, value]));
   source.device.run({
     kernel: isInFours ? 'strided_copy/quads' : 'strided_copy/strided_copy',
     label: 'strided_copy',
     bindings: [source, target],
     params: {
-      ...numbered('size', [sizes[0], sizes[1], sizes[2], sizes[3] / unit]),
-      ...numbered('source_stride', strides(sourceStrides)),
-      ...numbered('target_stride', strides(targetStrides)),
+      size_0: sizes[0],
+      size_1: sizes[1],
+      size_2: sizes[2],
+      size_3: sizes[3] / unit,
+      source_stride_0: sourceStrides[0] / unit,
+      source_stride_1: sourceStrides[1] / unit,
+      source_stride_2: sourceStrides[2] / unit,
+      source_stride_3: sourceStrides[3],
+      target_stride_0: targetStrides[0] / unit,
+      target_stride_1: targetStrides[1] / unit,
+      target_stride_2: targetStrides[2] / unit,
+      target_stride_3: targetStrides[3],
       source_offset: sourceOffset / unit,
       target_offset: targetOffset / unit,
     },

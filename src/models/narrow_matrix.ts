@@ -1,4 +1,4 @@
-import type { Dtype } from '../tensor/dtype.ts';
+import { bytesOfShape, type Dtype } from '../tensor/dtype.ts';
 import type { Storage } from '../tensor/memory.ts';
 import { Tensor } from '../tensor/tensor.ts';
 
@@ -6,12 +6,14 @@ import { Tensor } from '../tensor/tensor.ts';
 export class NarrowMatrix extends Tensor {
   declare storage: Storage;
   declare dtype: Dtype;
+  declare byteLength: number;
 
   /** Becomes a matrix of the checkpoint's dtype with undefined contents. Views made before see memory that is gone. */
   widen(stored: 'f32' | 'bf16'): void {
     const { device, shape, storage, dtype } = this;
     this.storage = device.persistent(shape, stored).storage;
     this.dtype = stored;
+    this.byteLength = bytesOfShape(shape, stored);
     device.destroyTensor(new Tensor(device, storage, shape, dtype));
   }
 }

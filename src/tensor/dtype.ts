@@ -18,7 +18,7 @@ export const DTYPE_CODE: Record<'f32' | 'f16' | 'bf16', number> = { f32: 0, f16:
 /** Number of elements of a shape. */
 export function elementCount(shape: readonly number[]): number {
   let count = 1;
-  for (const size of shape) count *= size;
+  for (let i = 0; i < shape.length; i++) count *= shape[i]!;
   return count;
 }
 

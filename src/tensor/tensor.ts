@@ -7,6 +7,8 @@ import type { Storage } from './memory.ts';
 export class Tensor {
   /** Number of elements. */
   readonly size: number;
+  /** Bytes of the elements. */
+  readonly byteLength: number;
 
   constructor(
     readonly device: Device,
@@ -17,11 +19,7 @@ export class Tensor {
     readonly offset = 0,
   ) {
     this.size = elementCount(shape);
-  }
-
-  /** Bytes of the elements. */
-  get byteLength(): number {
-    return bytesOfShape(this.shape, this.dtype);
+    this.byteLength = bytesOfShape(shape, dtype);
   }
 
   /** Size of a dimension; negative counts from the end. */
