@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { isCompiled } from './compiled.mjs';
 
-// Sources take half a second longer to start. Benchmarks of kernels are not compiled.
+// Sources take longer to start. Benchmarks of kernels are not compiled.
 const [command, what] = process.argv.slice(2);
 const needsSources = command === 'bench' && (what === 'kernels' || what === 'tune');
 if (isCompiled() && !needsSources) {

@@ -3,23 +3,27 @@ import { readFileSync } from 'node:fs';
 import { Command, CommanderError } from 'commander';
 import { InputError } from '../io/errors.ts';
 import { DeviceError } from '../tensor/errors.ts';
-import { addBenchCommand } from './bench.ts';
-import { addEvalCommand } from './eval.ts';
-import { addInferCommand } from './infer.ts';
-import { addInfoCommand } from './info.ts';
-import { addVerifyCommand } from './verify.ts';
-import { addVggtCommand } from './vggt.ts';
 
 const WRONG_USAGE_OR_INPUT = 2;
 const FAILURE = 1;
+
+/** The commands, in the order of the help. Each is loaded when it is called or when the help lists them all: what they bring along takes longer than parsing a command line. */
+const COMMANDS: Readonly<Record<string, () => Promise<(program: Command, exit: (code: number) => void) => void>>> = {
+  infer: async () => (await import('./infer.ts')).addInferCommand,
+  vggt: async () => (await import('./vggt.ts')).addVggtCommand,
+  eval: async () => (await import('./eval.ts')).addEvalCommand,
+  verify: async () => (await import('./verify.ts')).addVerifyCommand,
+  info: async () => (await import('./info.ts')).addInfoCommand,
+  bench: async () => (await import('./bench.ts')).addBenchCommand,
+};
 
 function version(): string {
   const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
   return (JSON.parse(text) as { version: string }).version;
 }
 
-/** The command line; `exit` receives the exit code of a command that ran. */
-function commandLine(exit: (code: number) => void): Command {
+/** The command line for these arguments; `exit` receives the exit code of a command that ran. */
+async function commandLine([first]: readonly string[], exit: (code: number) => void): Promise<Command> {
   const program = new Command('spatialstack')
     .description('Runs SpatialStack, Qwen3.5 and VGGT checkpoints on any WebGPU adapter.')
     .version(version())
@@ -28,12 +32,8 @@ function commandLine(exit: (code: number) => void): Command {
     // Commands copy these settings when they are added.
     .exitOverride()
     .configureOutput({ outputError: () => undefined });
-  addInferCommand(program, exit);
-  addVggtCommand(program, exit);
-  addEvalCommand(program, exit);
-  addVerifyCommand(program, exit);
-  addInfoCommand(program, exit);
-  addBenchCommand(program, exit);
+  const called = first !== undefined && Object.hasOwn(COMMANDS, first) ? [first] : Object.keys(COMMANDS);
+  for (const add of await Promise.all(called.map((name) => COMMANDS[name]!()))) add(program, exit);
   return program;
 }
 
@@ -61,9 +61,10 @@ async function main(): Promise<void> {
   // Progress that nobody reads is no reason to stop.
   process.stderr.on('error', () => undefined);
   try {
-    await commandLine((result) => {
+    const program = await commandLine(process.argv.slice(2), (result) => {
       code = result;
-    }).parseAsync();
+    });
+    await program.parseAsync();
   } catch (error) {
     code = report(error);
   }
