@@ -12,13 +12,16 @@ it('tells whether what was compiled is there and newer than every source', async
     await utimes(join(folder, path), seconds, seconds);
   };
   try {
+    await put('tsconfig.build.json', 1000);
     await put('src/a.ts', 1000);
     await put('src/deep/er/b.ts', 2000);
     expect(isCompiled(folder)).toBe(false);
     await put('dist/compiled', 2000);
-    expect(isCompiled(folder)).toBe(true); // npm gives all files of a package one time
+    expect(isCompiled(folder)).toBe(true);
     await put('src/deep/er/b.ts', 2001);
     expect(isCompiled(folder)).toBe(false);
+    await rm(join(folder, 'tsconfig.build.json')); // a package, not a checkout
+    expect(isCompiled(folder)).toBe(true);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
