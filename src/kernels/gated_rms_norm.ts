@@ -1,4 +1,5 @@
 import { grid } from '../tensor/device.ts';
+import { BLOCK_ROWS } from '../tensor/dtype.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { OperandDtype } from './blocks.ts';
@@ -29,10 +30,12 @@ export function gatedRmsNorm(
   }
   expectWholeWords('gatedRmsNorm', dim, dtype === 'f32' ? 'f32' : 'f16');
   const y = o.device.tensor([tokens, heads * dim], dtype);
-  const { lanes, workgroups } = lanesFor(2 * dim, tokens * heads); // lanes read one element at a time: neighbours enough to fill a line
+  const together = dtype === 'f16_blocks' ? BLOCK_ROWS : 1;
+  const vectors = Math.ceil(tokens / together) * together * heads;
+  const { lanes, workgroups } = lanesFor(2 * dim, vectors); // lanes read one element at a time: neighbours enough to fill a line
   o.device.run({
     kernel: 'gated_rms_norm/gated_rms_norm',
-    constants: { LANES: lanes, OUT_F16: dtype !== 'f32', OUT_BLOCKS: dtype === 'f16_blocks' },
+    constants: { LANES: lanes, TOGETHER: together, OUT_F16: dtype !== 'f32', OUT_BLOCKS: dtype === 'f16_blocks' },
     bindings: [o, weight, z.tensor, y],
     params: { tokens, heads, dim, eps, z_offset: z.offset, z_token_stride: z.tokenStride, z_head_stride: z.headStride },
     workgroups: grid(workgroups),

@@ -23,7 +23,7 @@ export function gatherRows(x: Tensor, index: Tensor): Tensor {
     kernel: 'rows/gather',
     bindings: [x, index, y],
     params: { rows, count, dim },
-    workgroups: grid(Math.ceil((count * dim) / 256)),
+    workgroups: grid(Math.ceil((count * dim) / 1024)),
     work: () => ({ bytes: index.byteLength + 2 * y.byteLength }),
   });
   return y;

@@ -23,7 +23,7 @@ fn value_at(i: u32) -> f32 {
 }
 
 fn moments(vector: Vector, thread: u32) -> Moments {
-  let lane = thread % LANES;
+  let lane = lane_of(thread);
   var mean = 0.0;
   if NORM == 2u {
     var sum = 0.0;
@@ -72,8 +72,8 @@ fn main(
   @builtin(num_workgroups) counts: vec3<u32>,
   @builtin(local_invocation_index) thread: u32,
 ) {
-  let vector = vector_of(line_index(workgroup, counts) * GROUPS + thread / LANES);
-  let lane = thread % LANES;
+  let vector = vector_of(line_index(workgroup, counts) * GROUPS + group_of(thread));
+  let lane = lane_of(thread);
   var m: Moments;
   if NORM != 0u {
     m = moments(vector, thread);

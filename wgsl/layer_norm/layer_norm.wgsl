@@ -57,14 +57,14 @@ fn main(
   @builtin(num_workgroups) counts: vec3<u32>,
   @builtin(local_invocation_index) thread: u32,
 ) {
-  let row = line_index(workgroup, counts) * GROUPS + thread / LANES;
+  let row = line_index(workgroup, counts) * GROUPS + group_of(thread);
   let quads = params.dim / 4u;
   let read = select(row, params.first + row / params.count * params.every + row % params.count, SOME) * quads;
 
   // A group beyond the last row has no elements but takes part in the barriers.
   var sum = 0.0;
 #repeat p PIECES
-  let quad_$p = thread % LANES + $pu * LANES;
+  let quad_$p = lane_of(thread) + $pu * LANES;
   let counts_$p = quad_$p < quads && row < params.rows;
   let x_$p = select(vec4<f32>(), x[select(0u, read + quad_$p, counts_$p)], counts_$p);
   sum += dot(x_$p, vec4<f32>(1.0));

@@ -3,7 +3,7 @@
 // x      [rows, dim]   f32
 // index  [count]       i32
 // y      [count, dim]  f32
-// One thread writes one element.
+// One workgroup: 1024 elements one after the other, four a thread.
 #include "common/grid.wgsl"
 
 struct Params {
@@ -22,14 +22,14 @@ fn main(
   @builtin(num_workgroups) counts: vec3<u32>,
   @builtin(local_invocation_index) thread: u32,
 ) {
-  let i = line_index(workgroup, counts) * 256u + thread;
-  if i >= params.count * params.dim {
-    return;
-  }
-  let row = index[i / params.dim]; // read as unsigned, a negative index is larger than any row
-  var value = 0.0;
-  if row < params.rows {
-    value = x[row * params.dim + i % params.dim];
-  }
-  y[i] = value;
+  let last = params.count * params.dim - 1u;
+  let start = line_index(workgroup, counts) * 1024u + thread;
+#repeat n 4
+  let i_$n = min(start + $nu * 256u, last);
+  let row_$n = index[i_$n / params.dim]; // read as unsigned, a negative index is larger than any row
+  let value_$n = select(0.0, x[min(row_$n, params.rows - 1u) * params.dim + i_$n % params.dim], row_$n < params.rows);
+#end
+#repeat n 4
+  y[i_$n] = value_$n;
+#end
 }
