@@ -5,6 +5,8 @@
 // travelling from memory while the present ones are in use.
 #include "attention/matrix_operands.wgsl"
 
+@group(0) @binding(3) var<storage, read_write> out: array<vec4<u32>>;
+
 const KEYS: u32 = 32u;
 const SUBGROUPS: u32 = 4u;
 const MATRICES: u32 = 2u; // of 16 queries: two of them halve the reads of keys and values
@@ -30,6 +32,18 @@ const QUERY_ROUNDS: u32 = QUERIES / ROUND_ROWS;
 var<workgroup> moves: atomic<u32>;
 // A tile of keys, one of values, and a region for each subgroup.
 var<workgroup> tile: array<vec4<u32>, 2u * TILE + SUBGROUPS * REGION>;
+
+// Eight neighbouring results of a row, of which `column` is the first.
+fn store_eight(row: u32, column: u32, low: vec4<f32>, high: vec4<f32>) {
+  let width = params.heads * DIM;
+  let at = row * width + column;
+  if OUT_F16 {
+    out[select(at / 8u, block_row(row, column / 8u, width), OUT_BLOCKS)] = narrow_eight(low, high);
+  } else {
+    out[at / 4u] = bitcast<vec4<u32>>(low);
+    out[at / 4u + 1u] = bitcast<vec4<u32>>(high);
+  }
+}
 
 @compute @workgroup_size(THREADS)
 @diagnostic(off, subgroup_uniformity)
@@ -91,7 +105,7 @@ fn main(
 #end
 
   var largest = NOTHING;
-  var total = 0.0;
+  var totals = vec4<f32>();
   let keys = min(params.key_tokens, visible_keys(query0 + QUERIES - 1u));
   // Keys beyond the last one repeat it: they get no weight. Dims beyond the last one are zero.
   let last = params.key_tokens - 1u;
@@ -112,11 +126,9 @@ fn main(
       atomicStore(&moves, 0u);
     }
 #repeat i LOADS
-    var k_at_$i = k_first_$i + key0 * k_step;
-    var v_at_$i = v_first_$i + key0 * v_step;
     if mine_$i {
-      tile[place_$i] = select(vec4<u32>(), k[min(k_at_$i, k_last_$i)], inside_$i);
-      tile[TILE + place_$i] = select(vec4<u32>(), v[min(v_at_$i, v_last_$i)], inside_$i);
+      tile[place_$i] = select(vec4<u32>(), k[min(k_first_$i + key0 * k_step, k_last_$i)], inside_$i);
+      tile[TILE + place_$i] = select(vec4<u32>(), v[min(v_first_$i + key0 * v_step, v_last_$i)], inside_$i);
     }
 #end
     workgroupBarrier();
@@ -155,10 +167,8 @@ fn main(
 #end
       // The next keys and values set out.
 #repeat i LOADS
-      k_at_$i += KEYS * k_step;
-      v_at_$i += KEYS * v_step;
-      let k_next_$i = k[min(k_at_$i, k_last_$i)];
-      let v_next_$i = v[min(v_at_$i, v_last_$i)];
+      let k_next_$i = k[min(k_first_$i + (key0 + KEYS) * k_step, k_last_$i)];
+      let v_next_$i = v[min(v_first_$i + (key0 + KEYS) * v_step, v_last_$i)];
 #end
 
       var largest_of_four = vec4<f32>(NOTHING);
@@ -182,8 +192,7 @@ fn main(
 #repeat i 4
         let p_$i = exp2((four_$c_$i - origin) * log2_scale);
 #end
-        let sums = (p_0 + p_1) + (p_2 + p_3);
-        total += (sums.x + sums.y) + (sums.z + sums.w);
+        totals += (p_0 + p_1) + (p_2 + p_3);
 #repeat i 2
         {
           let first = vec2<u32>(pack2x16float(p_$[2 * $i].xy), pack2x16float(p_$[2 * $i].zw));
@@ -230,7 +239,7 @@ fn main(
       let moved = max(largest, most);
       let rescale = exp2((largest - moved) * log2_scale);
       largest = moved;
-      total *= rescale;
+      totals *= rescale;
 #repeat m MATRICES
       {
         let factor = subgroupShuffle(rescale, $mu * 16u + lane % 16u);
@@ -247,27 +256,26 @@ fn main(
     }
   }
 
-  let inverse = 1.0 / total;
-  // A lane writes four pairs of each 16x16 of outputs: pair lane % 8 of every fourth row.
-  let pair = 2u * (lane % 8u);
+  let inverse = 1.0 / ((totals.x + totals.y) + (totals.z + totals.w));
+  // A lane writes eight neighbours of each 16x16 of outputs.
+  let line = lane % 16u;
+  let half = lane / 16u;
 #repeat m MATRICES
-#repeat i 4
-  let factor_$m_$i = subgroupShuffle(inverse, $mu * 16u + $iu * 4u + lane / 8u);
-#end
-#repeat d DIM_MATRICES
-  subgroupMatrixStore<row_major>(&tile, region, sum_$m_$d, ROW);
-#repeat i 4
   {
-    let row = $iu * 4u + lane / 8u;
-    let token = query0 + subgroup * SUBGROUP + $mu * 16u + row;
-    let d = $du * 16u + pair;
-    if token < params.query_tokens && d < DIM {
-      let place = region + row * ROW + pair / 4u;
-      let values = factor_$m_$i * bitcast<vec2<f32>>(vec2<u32>(tile[place][pair % 4u], tile[place][pair % 4u + 1u]));
-      store_pair(segment * params.query_tokens + token, head * DIM + d, values);
+    let factor = subgroupShuffle(inverse, $mu * 16u + line);
+    let token = query0 + subgroup * SUBGROUP + $mu * 16u + line;
+#repeat d DIM_MATRICES
+    subgroupMatrixStore<row_major>(&tile, region, sum_$m_$d, ROW);
+    {
+      let place = region + line * ROW + half * 2u;
+      let low = factor * bitcast<vec4<f32>>(tile[place]);
+      let high = factor * bitcast<vec4<f32>>(tile[place + 1u]);
+      let d = $du * 16u + half * 8u;
+      if token < params.query_tokens && d < DIM {
+        store_eight(segment * params.query_tokens + token, head * DIM + d, low, high);
+      }
     }
+#end
   }
-#end
-#end
 #end
 }

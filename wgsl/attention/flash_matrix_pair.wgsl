@@ -7,8 +7,10 @@
 // 16 keys and values arrive at a time, the next ones travelling from memory while the present ones are in use: keys take the place of those that scores are done
 // with, values that of those that outputs are done with.
 // Of heads of 256, outputs and queries are 192 of the 255 registers a thread may have, and all are in use: two more values that outlive the loop cost a quarter of
-// the speed (256 to 198 TFLOP/s, 8192 tokens).
+// the speed (256 to 198 TFLOP/s, 8192 tokens), and so do results that leave 16 bytes at a time, as flash_matrix.wgsl's do.
 #include "attention/matrix_operands.wgsl"
+
+@group(0) @binding(3) var<storage, read_write> out: array<u32>;
 
 const PAIRS: u32 = 4u;
 const HALF: u32 = 8u;  // DIM / 32, rounded up: matrices of dims that a subgroup has
@@ -32,6 +34,20 @@ const WEIGHTS: u32 = 32u * P_ROW;
 var<workgroup> moves: atomic<u32>;
 // A tile of keys, one of values, a region for each subgroup, and the probabilities of each pair.
 var<workgroup> tile: array<vec4<u32>, 2u * TILE + 2u * PAIRS * REGION + PAIRS * WEIGHTS>;
+
+// Two neighbouring results.
+fn store_pair(row: u32, column: u32, values: vec2<f32>) {
+  let width = params.heads * DIM;
+  let at = row * width + column;
+  if OUT_BLOCKS {
+    out[block_word(row, column, width)] = narrow_pair(values.x, values.y);
+  } else if OUT_F16 {
+    out[at >> 1u] = narrow_pair(values.x, values.y);
+  } else {
+    out[at] = bitcast<u32>(values.x);
+    out[at + 1u] = bitcast<u32>(values.y);
+  }
+}
 
 @compute @workgroup_size(THREADS)
 @diagnostic(off, subgroup_uniformity)

@@ -23,7 +23,6 @@ const NOTHING: f32 = -3.0e38; // a score that gets no weight
 @group(0) @binding(0) var<storage, read> q: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> k: array<vec4<u32>>;
 @group(0) @binding(2) var<storage, read> v: array<vec4<u32>>;
-@group(0) @binding(3) var<storage, read_write> out: array<u32>;
 
 // Eight elements of a row of q; zero beyond the last query or dim.
 fn q_piece(segment: u32, t: u32, head: u32, quad: u32) -> vec4<u32> {
@@ -31,18 +30,4 @@ fn q_piece(segment: u32, t: u32, head: u32, quad: u32) -> vec4<u32> {
     return vec4<u32>();
   }
   return q[(params.q_offset + (segment * params.query_tokens + t) * params.q_token + head * params.q_head) / 8u + quad];
-}
-
-// Two neighbouring results.
-fn store_pair(row: u32, column: u32, values: vec2<f32>) {
-  let width = params.heads * DIM;
-  let at = row * width + column;
-  if OUT_BLOCKS {
-    out[block_word(row, column, width)] = narrow_pair(values.x, values.y);
-  } else if OUT_F16 {
-    out[at >> 1u] = narrow_pair(values.x, values.y);
-  } else {
-    out[at] = bitcast<u32>(values.x);
-    out[at + 1u] = bitcast<u32>(values.y);
-  }
 }

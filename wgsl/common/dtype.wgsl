@@ -35,3 +35,13 @@ fn element(word: u32, i: u32, dtype: u32) -> f32 {
 fn narrow_pair(a: f32, b: f32) -> u32 {
   return pack2x16float(clamp(vec2<f32>(a, b), vec2<f32>(-65504.0), vec2<f32>(65504.0)));
 }
+
+// Eight neighbouring results as f16, saturating.
+fn narrow_eight(low: vec4<f32>, high: vec4<f32>) -> vec4<u32> {
+  return vec4<u32>(
+    narrow_pair(low.x, low.y),
+    narrow_pair(low.z, low.w),
+    narrow_pair(high.x, high.y),
+    narrow_pair(high.z, high.w),
+  );
+}

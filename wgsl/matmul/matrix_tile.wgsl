@@ -59,13 +59,3 @@ fn row_behind(column: u32, count: u32) -> u32 {
   }
   return column_inside(column, count);
 }
-
-// Eight neighbouring results as f16, saturating.
-fn narrow_eight(low: vec4<f32>, high: vec4<f32>) -> vec4<u32> {
-  return vec4<u32>(
-    narrow_pair(low.x, low.y),
-    narrow_pair(low.z, low.w),
-    narrow_pair(high.x, high.y),
-    narrow_pair(high.z, high.w),
-  );
-}
