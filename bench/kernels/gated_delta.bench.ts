@@ -30,10 +30,14 @@ function describe({ tokens, valueHeads, valueDim }: Sizes): string {
   return `T=${tokens}, ${valueHeads} value heads of ${valueDim}`;
 }
 
-function operands(device: Device, { tokens, keyHeads, valueHeads, keyDim, valueDim }: Sizes) {
+function operands(
+  device: Device,
+  { tokens, keyHeads, valueHeads, keyDim, valueDim }: Sizes,
+  dtype: 'f32' | 'f16' = 'f32',
+) {
   const values = valueHeads * valueDim;
   return {
-    y: randomTensor(device, [tokens, 2 * keyHeads * keyDim + values]),
+    y: randomTensor(device, [tokens, 2 * keyHeads * keyDim + values], dtype),
     projection: randomTensor(device, [tokens, values + 2 * valueHeads]),
     A_log: randomTensor(device, [valueHeads]),
     dt_bias: randomTensor(device, [valueHeads]),
@@ -64,17 +68,17 @@ function bench(variant: GatedDeltaVariant, shape: DeltaShape, tokens: number): K
     reduced: reduced(shape, tokens),
     describe,
     setup: (device, sizes) => {
-      const operand = variant === 'chunked_matrix' ? 'f16' : 'f32';
-      if (!gatedDeltaSupports(device, variant, sizes, operand))
+      const dtype = variant === 'chunked_matrix' ? 'f16' : 'f32';
+      if (!gatedDeltaSupports(device, variant, sizes, dtype))
         throw new SkippedBench('this variant needs features that the device lacks');
-      const tensors = operands(device, sizes);
+      const tensors = operands(device, sizes, dtype);
       const { y, projection, A_log, dt_bias, state } = tensors;
       const values = sizes.valueHeads * sizes.valueDim;
       const gates = { tensor: projection, b: values, a: values + sizes.valueHeads };
       return {
         operands: Object.values(tensors),
-        work: gatedDeltaWork(sizes.tokens, sizes),
-        run: () => gatedDelta(y, gates, A_log, dt_bias, state, sizes, { variant, operand }),
+        work: gatedDeltaWork(sizes.tokens, sizes, dtype),
+        run: () => gatedDelta(y, gates, A_log, dt_bias, state, sizes, { variant }),
         expected: async () => (await twin(tensors, sizes)).o,
       };
     },

@@ -1,5 +1,5 @@
 import { attention } from '../kernels/attention.ts';
-import { gatedDeltaNorm } from '../kernels/gated_delta.ts';
+import { deltaDtype, gatedDeltaNorm } from '../kernels/gated_delta.ts';
 import { heads } from '../kernels/heads.ts';
 import { linear } from '../kernels/matmul.ts';
 import { DTYPES, type DtypeName, precisionOf } from '../models/precision.ts';
@@ -58,7 +58,7 @@ const OPERATIONS: Record<string, (device: DryDevice, tokens: number, operand: 'f
   'gated delta rule': (device, tokens, operand) => {
     const { keyHeads, valueHeads, keyDim, valueDim } = DELTA;
     const values = valueHeads * valueDim;
-    const y = device.tensor([tokens, 2 * keyHeads * keyDim + values]);
+    const y = device.tensor([tokens, 2 * keyHeads * keyDim + values], deltaDtype(device, tokens, DELTA, operand));
     const gates = { tensor: device.tensor([tokens, values + 2 * valueHeads]), b: values, a: values + valueHeads };
     const perHead = device.tensor([valueHeads]);
     const state = device.tensor([valueHeads, keyDim, valueDim]);

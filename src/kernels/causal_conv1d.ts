@@ -1,5 +1,6 @@
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
+import { expectWholeWords, type ResultDtype } from './checks.ts';
 import { fitsMatvec, type InputNorm, linear } from './matmul.ts';
 
 /** Columns of a wider matrix: `channels` of them from column `offset`, in rows of `stride` values. */
@@ -17,9 +18,15 @@ const TOKENS = 8;
  * @param u f32 [T, stride], of which `view` says the columns
  * @param weight f32 [C, K], 1 <= K <= 8; the last tap multiplies the current token
  * @param state f32 [C, K - 1]: the inputs before this call, oldest first (zeros at the start); updated in place to the last K - 1 of (state, u)
- * @returns f32 [T, C]
+ * @returns [T, C], f32 unless `dtype` says f16
  */
-export function causalConv1d(u: Tensor, view: ColumnView, weight: Tensor, state: Tensor): Tensor {
+export function causalConv1d(
+  u: Tensor,
+  view: ColumnView,
+  weight: Tensor,
+  state: Tensor,
+  dtype: ResultDtype = 'f32',
+): Tensor {
   const { channels, stride, offset } = view;
   const kernelSize = weight.shape[1] ?? 0;
   const tokens = u.shape[0] ?? 0;
@@ -37,21 +44,21 @@ export function causalConv1d(u: Tensor, view: ColumnView, weight: Tensor, state:
       `causal_conv1d: columns ${offset}..${offset + channels} of u ${u.dtype} [${u.shape}] with rows of ${stride}, weight ${weight.dtype} [${weight.shape}], state ${state.dtype} [${state.shape}]`,
     );
   }
+  expectWholeWords('causal_conv1d', channels, dtype);
   const { device } = u;
-  const out = device.tensor([tokens, channels], 'f32');
+  const out = device.tensor([tokens, channels], dtype);
   if (out.size === 0) return out;
   const constants = { K: kernelSize };
-  const groups = Math.ceil(channels / 64);
   const params = { tokens, channels, stride, offset };
   device.run({
     kernel: 'causal_conv1d/sequence',
-    constants: { ...constants, TOKENS },
+    constants: { ...constants, TOKENS, OUT_F16: dtype === 'f16' },
     bindings: [u, weight, kernelSize > 1 ? state : weight, out], // an empty state cannot be bound; it is not read then
     params,
-    workgroups: [groups, Math.ceil(tokens / TOKENS)],
+    workgroups: [Math.ceil(channels / 128), Math.ceil(tokens / TOKENS)],
     work: () => ({
       flops: out.size * (2 * kernelSize + 4),
-      bytes: 8 * out.size + weight.byteLength + state.byteLength,
+      bytes: 4 * out.size + out.byteLength + weight.byteLength + state.byteLength,
     }),
   });
   if (kernelSize > 1) {
@@ -61,7 +68,7 @@ export function causalConv1d(u: Tensor, view: ColumnView, weight: Tensor, state:
       constants,
       bindings: [u, state],
       params,
-      workgroups: [groups],
+      workgroups: [Math.ceil(channels / 64)],
       work: () => ({ bytes: 2 * state.byteLength }),
     });
   }
@@ -72,12 +79,12 @@ export function causalConv1d(u: Tensor, view: ColumnView, weight: Tensor, state:
 export interface ConvolvedProjection {
   /** f32 [T, N]; of its first columns, those that were convolved, nothing is said. */
   readonly projected: Tensor;
-  /** f32 [T, C]. */
+  /** [T, C]. */
   readonly y: Tensor;
 }
 
 /**
- * A linear layer after an RMSNorm, whose first C columns go through `causalConv1d`; for one token all of it is one kernel.
+ * A linear layer after an RMSNorm, whose first C columns go through `causalConv1d`; for one token all of it is one kernel, where `dtype` is f32.
  * @param x f32 [T, K]
  * @param projection [N, K]
  * @param conv weight f32 [C, taps]; state f32 [C, taps - 1], updated in place
@@ -86,14 +93,14 @@ export function convolvedLinear(
   x: Tensor,
   projection: Tensor,
   norm: InputNorm,
-  conv: { readonly weight: Tensor; readonly state: Tensor },
+  conv: { readonly weight: Tensor; readonly state: Tensor; readonly dtype?: ResultDtype },
 ): ConvolvedProjection {
   const channels = conv.weight.dim(0);
-  if (x.dim(0) === 1 && conv.weight.dim(1) > 1 && fitsMatvec(x, projection)) {
+  if (conv.dtype !== 'f16' && x.dim(0) === 1 && conv.weight.dim(1) > 1 && fitsMatvec(x, projection)) {
     const projected = linear(x, projection, { norm, conv });
     return { projected, y: projected.reshape(projected.size).rows(0, channels).reshape(1, channels) };
   }
   const projected = linear(x, projection, { norm });
   const view = { channels, stride: projected.dim(1), offset: 0 };
-  return { projected, y: causalConv1d(projected, view, conv.weight, conv.state) };
+  return { projected, y: causalConv1d(projected, view, conv.weight, conv.state, conv.dtype) };
 }

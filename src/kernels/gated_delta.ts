@@ -1,4 +1,5 @@
 import { type Device, grid } from '../tensor/device.ts';
+import { DTYPE_BYTES, type Dtype } from '../tensor/dtype.ts';
 import { KernelError } from '../tensor/errors.ts';
 import type { Tensor } from '../tensor/tensor.ts';
 import type { Work } from '../tensor/work.ts';
@@ -23,8 +24,6 @@ export type GatedDeltaVariant = (typeof GATED_DELTA_VARIANTS)[number];
 
 /** How to run the rule. */
 export interface GatedDeltaOptions {
-  /** What products may round their operands to; f32 unless given. Sums and the state are f32 in any case. */
-  readonly operand?: 'f32' | 'f16';
   /** Takes this variant instead of the one chosen by size: for tests and benchmarks. */
   readonly variant?: GatedDeltaVariant;
   /** Chunks of 64 tokens that the chunked forms take at a time instead of as many as they bound their memory to: for tests. */
@@ -42,27 +41,32 @@ export interface GateColumns {
 const CHUNKED_FROM = 64;
 
 /** What the rule cannot do without: three passes over the state a token (predict, update, read out); y, gates and result once, the state twice. */
-export function gatedDeltaWork(tokens: number, { keyHeads, valueHeads, keyDim, valueDim }: DeltaShape): Work {
+export function gatedDeltaWork(
+  tokens: number,
+  { keyHeads, valueHeads, keyDim, valueDim }: DeltaShape,
+  yDtype: 'f32' | 'f16' = 'f32',
+): Work {
   const state = valueHeads * keyDim * valueDim;
-  const row = 2 * keyHeads * keyDim + 2 * valueHeads * valueDim + 2 * valueHeads;
-  return { flops: 6 * tokens * state, bytes: 4 * (tokens * row + 2 * state) };
+  const yRow = (2 * keyHeads * keyDim + valueHeads * valueDim) * DTYPE_BYTES[yDtype];
+  const row = yRow + 4 * (valueHeads * valueDim + 2 * valueHeads);
+  return { flops: 6 * tokens * state, bytes: tokens * row + 8 * state };
 }
 
-/** Whether a variant can do this on the device with operands of this dtype. */
+/** Whether a variant can do this on the device with a y of this dtype. */
 export function gatedDeltaSupports(
   device: Device,
   variant: GatedDeltaVariant,
   { keyDim, valueDim }: DeltaShape,
-  operand: 'f32' | 'f16',
+  dtype: Dtype,
 ): boolean {
   switch (variant) {
     case 'recurrent':
-      return true;
+      return dtype === 'f32';
     case 'chunked':
-      return keyDim <= 128 && keyDim % 4 === 0 && valueDim % 4 === 0;
+      return dtype === 'f32' && keyDim <= 128 && keyDim % 4 === 0 && valueDim % 4 === 0;
     case 'chunked_matrix':
       return (
-        operand === 'f16' &&
+        dtype === 'f16' &&
         keyDim === MATRIX_DIM &&
         valueDim === MATRIX_DIM &&
         device.multipliesMatrices &&
@@ -72,15 +76,20 @@ export function gatedDeltaSupports(
 }
 
 /** The variant for these sizes: the last rung that can do it, and `recurrent` for few tokens. */
-function chooseVariant(device: Device, tokens: number, shape: DeltaShape, operand: 'f32' | 'f16'): GatedDeltaVariant {
+function chooseVariant(device: Device, tokens: number, shape: DeltaShape, dtype: Dtype): GatedDeltaVariant {
   const order = tokens >= CHUNKED_FROM ? (['chunked_matrix', 'chunked'] as const) : [];
-  return order.find((variant) => gatedDeltaSupports(device, variant, shape, operand)) ?? 'recurrent';
+  return order.find((variant) => gatedDeltaSupports(device, variant, shape, dtype)) ?? 'recurrent';
+}
+
+/** The dtype that the rule's y is best left in, where products may have operands of `operand`: f16 for the form on subgroup matrices, and no other. */
+export function deltaDtype(device: Device, tokens: number, shape: DeltaShape, operand: 'f32' | 'f16'): 'f32' | 'f16' {
+  return chooseVariant(device, tokens, shape, operand) === 'chunked_matrix' ? 'f16' : 'f32';
 }
 
 /**
  * The gated delta rule over T tokens, continuing from `state`: normalises q and k, forms the gates, runs the recurrence
  * (spec qwen3_5_text.md 6.3 to 6.5).
- * @param y f32 [T, 2*keyHeads*keyDim + valueHeads*valueDim]: q | k | v after convolution
+ * @param y [T, 2*keyHeads*keyDim + valueHeads*valueDim], f32 or as `deltaDtype` says: q | k | v after convolution
  * @param gates f32 rows that hold b and a
  * @param state f32 [valueHeads, keyDim, valueDim], updated in place
  * @returns f32 [T, valueHeads, valueDim]
@@ -99,11 +108,11 @@ export function gatedDelta(
   const tokens = y.dim(0);
   const stride = gates.tensor.dim(-1);
   checkOperands(y, gates, A_log, dt_bias, state, shape);
-  const { operand = 'f32', segmentChunks } = options;
-  const variant = options.variant ?? chooseVariant(device, tokens, shape, operand);
-  if (!gatedDeltaSupports(device, variant, shape, operand))
+  const { segmentChunks } = options;
+  const variant = options.variant ?? chooseVariant(device, tokens, shape, y.dtype);
+  if (!gatedDeltaSupports(device, variant, shape, y.dtype))
     throw new KernelError(
-      `gatedDelta: variant ${variant} cannot do key heads of ${keyDim} and value heads of ${valueDim} with ${operand} operands here`,
+      `gatedDelta: variant ${variant} cannot do key heads of ${keyDim} and value heads of ${valueDim} with a y of ${y.dtype} here`,
     );
   if (variant === 'chunked_matrix')
     return device.tidy(() => chunkedDeltaOnMatrices(gates, A_log, dt_bias, { y, state, shape, segmentChunks }));
@@ -140,7 +149,7 @@ export interface OutputNorm {
   /** Column of z in the projection that holds b and a. */
   readonly z: number;
   readonly eps: number;
-  /** Of the result where it is a product's operand as it is; the rule's own products may then round theirs likewise. */
+  /** Of the result where it is a product's operand as it is. */
   readonly dtype: OperandDtype;
 }
 
@@ -173,7 +182,7 @@ export function gatedDeltaNorm(
   const quads = Math.ceil(valueDim / 4 / STEP_SHARES);
   if (tokens > 1 || valueDim % 8 !== 0 || keyDim % 4 !== 0 || quads > STEP_THREADS) {
     const normed = device.tidy(() => {
-      const o = gatedDelta(y, gates, A_log, dt_bias, state, shape, { operand: norm.dtype === 'f32' ? 'f32' : 'f16' });
+      const o = gatedDelta(y, gates, A_log, dt_bias, state, shape);
       const z = heads(gates.tensor, {
         tokens,
         heads: valueHeads,

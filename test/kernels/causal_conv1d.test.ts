@@ -19,6 +19,7 @@ async function compare(
   kernelSize: number,
   extra = { before: 0, after: 0 },
   scale = 1,
+  dtype: 'f32' | 'f16' = 'f32',
 ) {
   const random = new Random(tokens * 1000 + channels * 10 + kernelSize);
   const stride = extra.before + channels + extra.after;
@@ -32,12 +33,13 @@ async function compare(
   const expected = causalConv1dReference(u, weight, state, { tokens, channels, kernelSize });
 
   const gpuState = device().upload(state, [channels, kernelSize - 1], 'f32', true);
-  const y = await device().readFloat32(
+  const y = await readValues(
     causalConv1d(
       device().upload(wide, [tokens, stride], 'f32'),
       { channels, stride, offset: extra.before },
       device().upload(weight, [channels, kernelSize], 'f32'),
       gpuState,
+      dtype,
     ),
   );
   const nextState = await device().readFloat32(gpuState);
@@ -74,6 +76,18 @@ describe('causalConv1d', () => {
     const difference = await compare(tokens, 50, 4, { before: 13, after: 22 });
     expect(difference.y).toBeLessThan(2e-6);
     expect(difference.state).toBe(0);
+  });
+
+  it.each([
+    [1, 64, 4],
+    [9, 34, 4],
+    [65, 130, 3],
+  ])('leaves f16 for T=%i, C=%i, K=%i', async (tokens, channels, kernelSize) => {
+    const difference = await compare(tokens, channels, kernelSize, { before: 3, after: 2 }, 1, 'f16');
+    expect(difference.y).toBeLessThan(2 ** -9); // half a step of what lies between 4 and 8, the largest being some 6
+    expect(difference.y).toBeGreaterThan(1e-5);
+    expect(difference.state).toBe(0);
+    await expect(compare(2, 33, 4, { before: 0, after: 0 }, 1, 'f16')).rejects.toThrow(/even last dimension/);
   });
 
   it('saturates for large inputs', async () => {

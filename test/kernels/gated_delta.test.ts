@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import {
   type DeltaShape,
+  deltaDtype,
   GATED_DELTA_VARIANTS,
   gatedDelta,
   gatedDeltaNorm,
@@ -12,7 +13,7 @@ import { useDevice } from '../device.ts';
 import { Random } from '../random.ts';
 import { gatedDeltaReference } from '../reference/gated_delta.ts';
 import { gatedRmsNorm as gatedRmsNormReference } from '../reference/gated_rms_norm.ts';
-import { readValues, uploadAs } from '../tensors.ts';
+import { quantise, readValues, uploadAs } from '../tensors.ts';
 
 const device = useDevice();
 
@@ -29,17 +30,17 @@ const matrixShapes: DeltaShape[] = [
 
 describe.each(GATED_DELTA_VARIANTS)('gated delta rule, %s', (variant) => {
   const onMatrices = variant === 'chunked_matrix';
-  const operand = onMatrices ? 'f16' : 'f32';
+  const dtype = onMatrices ? 'f16' : 'f32';
   const tolerance = onMatrices ? 2e-3 : 3e-6;
 
   it.each([...shapes, ...(onMatrices ? matrixShapes : [])])(
     'agrees with the recurrence, with and without an initial state: %o',
     async (shape) => {
-      if (!gatedDeltaSupports(device(), variant, shape, operand)) return;
+      if (!gatedDeltaSupports(device(), variant, shape, dtype)) return;
       const { keyHeads, valueHeads, keyDim, valueDim } = shape;
       for (const tokens of valueHeads > 6 ? [65, 150] : [1, 3, 31, 32, 33, 63, 64, 65, 150]) {
         const random = new Random(tokens);
-        const y = random.normal(tokens * (2 * keyHeads * keyDim + valueHeads * valueDim));
+        const y = quantise(random.normal(tokens * (2 * keyHeads * keyDim + valueHeads * valueDim)), dtype);
         const [b, a] = [random.normal(tokens * valueHeads), random.normal(tokens * valueHeads, 2)];
         const [A_log, dt_bias] = [random.normal(valueHeads), random.normal(valueHeads)];
         const initial =
@@ -56,13 +57,13 @@ describe.each(GATED_DELTA_VARIANTS)('gated delta rule, %s', (variant) => {
         }
         const state = uploadAs(device(), initial, [valueHeads, keyDim, valueDim]);
         const o = gatedDelta(
-          uploadAs(device(), y, [tokens, y.length / tokens]),
+          uploadAs(device(), y, [tokens, y.length / tokens], dtype),
           { tensor: uploadAs(device(), rows, [tokens, 2 * valueHeads + 3]), b: 2, a: 2 + valueHeads },
           uploadAs(device(), A_log, [valueHeads]),
           uploadAs(device(), dt_bias, [valueHeads]),
           state,
           shape,
-          { variant, operand, ...(tokens === 150 && { segmentChunks: 2 }) }, // of three chunks the last is a segment of its own
+          { variant, ...(tokens === 150 && { segmentChunks: 2 }) }, // of three chunks the last is a segment of its own
         );
         expect(o.shape).toEqual([tokens, valueHeads, valueDim]);
         expect(relativeL2(await readValues(o), expected)).toBeLessThan(tolerance);
@@ -85,10 +86,11 @@ describe('the choice of a form', () => {
       subgroupMatrixConfigs: hasMatrices ? [config] : [],
     });
     const { keyHeads, valueHeads, keyDim, valueDim } = shape;
-    const y = dry.tensor([tokens, 2 * keyHeads * keyDim + valueHeads * valueDim]);
+    const dtype = deltaDtype(dry, tokens, shape, operand);
+    const y = dry.tensor([tokens, 2 * keyHeads * keyDim + valueHeads * valueDim], dtype);
     const gates = { tensor: dry.tensor([tokens, 2 * valueHeads]), b: 0, a: valueHeads };
     const perHead = dry.tensor([valueHeads]);
-    const o = gatedDelta(y, gates, perHead, perHead, dry.tensor([valueHeads, keyDim, valueDim]), shape, { operand });
+    const o = gatedDelta(y, gates, perHead, perHead, dry.tensor([valueHeads, keyDim, valueDim]), shape);
     expect(o.shape).toEqual([tokens, valueHeads, valueDim]);
     return dry.take().kernels;
   }

@@ -1,5 +1,5 @@
 // Gated delta rule on subgroup matrices, step 1 of 3: chunk_local.wgsl with f16 operands and f32 sums. T is found in f32 and rounded once.
-// q, k (of unit length), gates: as matrix_prepare.wgsl leaves them. y: as in recurrent.wgsl. Results:
+// q, k (of unit length), gates: as matrix_prepare.wgsl leaves them. y: f16, else as in recurrent.wgsl. Results:
 // uv: f16 [chunks, VALUE_HEADS, CHUNK, DV]. w: f16 [chunks, VALUE_HEADS, CHUNK/16, DK/16, 16, 16]: blocks of -W.
 // m: f16 [chunks, VALUE_HEADS, CHUNK, CHUNK]: M / sqrt(DK). scales: f32 [chunks, VALUE_HEADS, 2, CHUNK]: e^(G_C - G), e^G. DK = DV = 128.
 // One workgroup: one chunk of one head (x: chunk, y: head), 8 subgroups of 32. Matrices pass through one place in workgroup memory on their way in and out.
@@ -17,7 +17,7 @@ const THREADS: u32 = 256u;
 // Rows in vec4s, odd to spread the banks: 128 halves or 64 f32, and 64 halves.
 const STRIDE: u32 = 17u;
 const T_STRIDE: u32 = 9u;
-const Y_QUADS: u32 = (2u * KEY_HEADS * DK + VALUE_HEADS * DV) / 4u;
+const Y_EIGHTHS: u32 = (2u * KEY_HEADS * DK + VALUE_HEADS * DV) / 8u;
 
 struct Params {
   tokens: u32,
@@ -27,7 +27,7 @@ struct Params {
 
 @group(0) @binding(0) var<storage, read> q: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> k: array<vec4<u32>>;
-@group(0) @binding(2) var<storage, read> y: array<vec4<f32>>;
+@group(0) @binding(2) var<storage, read> y: array<vec4<u32>>;
 @group(0) @binding(3) var<storage, read> gates: array<f32>;
 @group(0) @binding(4) var<storage, read_write> uv: array<vec4<u32>>;
 @group(0) @binding(5) var<storage, read_write> w: array<vec4<u32>>;
@@ -130,14 +130,13 @@ fn main(
 
   // V travels while T is found. The loop never runs; it keeps compilers from moving the loads down to where their values are used.
 #repeat i 4
-  let v_at_$i = min((params.first + group.x) * CHUNK + (thread + $iu * THREADS) / 16u, params.tokens - 1u) * Y_QUADS
-    + (2u * KEY_HEADS * DK + head * DV) / 4u + 2u * (thread % 16u);
-  let v_low_$i = y[v_at_$i];
-  let v_high_$i = y[v_at_$i + 1u];
+  let v_at_$i = min((params.first + group.x) * CHUNK + (thread + $iu * THREADS) / 16u, params.tokens - 1u) * Y_EIGHTHS
+    + (2u * KEY_HEADS * DK + head * DV) / 8u + thread % 16u;
+  let v_$i = y[v_at_$i];
 #end
   for (var i = 0u; i < params.zero; i++) {
 #repeat i 4
-    uv[i + $iu] = bitcast<vec4<u32>>(v_low_$i + v_high_$i);
+    uv[i + $iu] = v_$i;
 #end
   }
   // As in chunk_local.wgsl: A below the diagonal, T transposed on it and above. Four threads have a column, and sum every fourth four of its terms each;
@@ -201,7 +200,7 @@ fn main(
   workgroupBarrier();
 #repeat i 4
   if $pu == 0u {
-    place[place_$i] = narrow(v_low_$i, v_high_$i);
+    place[place_$i] = v_$i;
   } else {
     place[place_$i] = k_$i;
   }

@@ -1,6 +1,6 @@
 // Gated delta rule on subgroup matrices, its inputs: prepare.wgsl with q and k in f16, for the chunks of a segment. q keeps unit length: its factor
 // 1/sqrt(DK) would cost digits and is applied later. Tokens beyond the end are zero.
-// y, projection, A_log, dt_bias: as there, DK = 128. q: f16 [chunks * CHUNK/16, KEY_HEADS, DK/16, 16, 16]: blocks, which subgroups read whole.
+// y: f16, else as there; projection, A_log, dt_bias: as there, DK = 128. q: f16 [chunks * CHUNK/16, KEY_HEADS, DK/16, 16, 16]: blocks, which subgroups read whole.
 // k: f16 [chunks * CHUNK, KEY_HEADS, DK]. kt: f16 [chunks, KEY_HEADS, DK/16, CHUNK/16, 16, 16]: blocks of K^T.
 // gates: f32 [chunks * CHUNK, VALUE_HEADS, 2]: g, beta. One workgroup: 16 tokens of one key head (x: tokens, y: head), 128 threads.
 #include "common/sigmoid.wgsl"
@@ -11,7 +11,7 @@ const DK: u32 = 128u;
 const DV: u32 = 128u;
 const CHUNK: u32 = 64u;
 const RATIO: u32 = VALUE_HEADS / KEY_HEADS;
-const Y_QUADS: u32 = (2u * KEY_HEADS * DK + VALUE_HEADS * DV) / 4u;
+const Y_EIGHTHS: u32 = (2u * KEY_HEADS * DK + VALUE_HEADS * DV) / 8u;
 const THREADS: u32 = 128u;
 const STRIDE: u32 = DK + 1u;
 
@@ -23,7 +23,7 @@ struct Params {
   a: u32,
 }
 
-@group(0) @binding(0) var<storage, read> y: array<vec4<f32>>;
+@group(0) @binding(0) var<storage, read> y: array<vec4<u32>>;
 @group(0) @binding(1) var<storage, read> projection: array<f32>;
 @group(0) @binding(2) var<storage, read> A_log: array<f32>;
 @group(0) @binding(3) var<storage, read> dt_bias: array<f32>;
@@ -47,12 +47,16 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
   let local = group.x * 16u + row;
   let token = params.first * CHUNK + local;
   let inside = token < params.tokens;
-  let base = min(token, params.tokens - 1u) * Y_QUADS + key_head * (DK / 4u) + 2u * lane;
+  let base = min(token, params.tokens - 1u) * Y_EIGHTHS + key_head * (DK / 8u) + lane;
   var squares = vec2<f32>();
-#repeat i 4
-  let q_$i = y[base + ($iu / 2u) * 16u + $iu % 2u];
-  let k_$i = y[base + KEY_HEADS * DK / 4u + ($iu / 2u) * 16u + $iu % 2u];
-  squares += vec2<f32>(dot(q_$i, q_$i), dot(k_$i, k_$i));
+#repeat h 2
+  let q_words_$h = y[base + $hu * 8u];
+  let k_words_$h = y[base + (KEY_HEADS * DK / 8u) + $hu * 8u];
+#repeat j 2
+  let q_$h_$j = vec4<f32>(unpack2x16float(q_words_$h[$[2 * $j]]), unpack2x16float(q_words_$h[$[2 * $j + 1]]));
+  let k_$h_$j = vec4<f32>(unpack2x16float(k_words_$h[$[2 * $j]]), unpack2x16float(k_words_$h[$[2 * $j + 1]]));
+  squares += vec2<f32>(dot(q_$h_$j, q_$h_$j), dot(k_$h_$j, k_$h_$j));
+#end
 #end
   partial[thread] = squares;
   workgroupBarrier();
@@ -62,14 +66,14 @@ fn main(@builtin(local_invocation_index) thread: u32, @builtin(workgroup_id) gro
   }
   let scale = select(vec2<f32>(), inverseSqrt(squares + 1e-6), inside);
   let q_at = ((group.x * KEY_HEADS + key_head) * (DK / 16u) + lane / 2u) * 32u + row * 2u + lane % 2u;
-  q[q_at] = narrow(scale.x * q_0, scale.x * q_1);
-  q[q_at + 4u * 32u] = narrow(scale.x * q_2, scale.x * q_3);
   let k_at = (local * KEY_HEADS + key_head) * (DK / 8u) + lane;
-  k[k_at] = narrow(scale.y * k_0, scale.y * k_1);
-  k[k_at + 8u] = narrow(scale.y * k_2, scale.y * k_3);
+#repeat h 2
+  q[q_at + $hu * 4u * 32u] = narrow(scale.x * q_$h_0, scale.x * q_$h_1);
+  k[k_at + $hu * 8u] = narrow(scale.y * k_$h_0, scale.y * k_$h_1);
+#repeat j 2
 #repeat i 4
-#repeat j 4
-  k_tile[row * STRIDE + ($iu / 2u) * 64u + 8u * lane + 4u * ($iu % 2u) + $ju] = scale.y * k_$i[$j];
+  k_tile[row * STRIDE + $hu * 64u + 8u * lane + 4u * $ju + $iu] = scale.y * k_$h_$j[$i];
+#end
 #end
 #end
   workgroupBarrier();

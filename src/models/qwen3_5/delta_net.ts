@@ -1,6 +1,6 @@
 import { operandFor } from '../../kernels/blocks.ts';
 import { convolvedLinear } from '../../kernels/causal_conv1d.ts';
-import { type DeltaShape, type GatedDeltaResult, gatedDeltaNorm } from '../../kernels/gated_delta.ts';
+import { type DeltaShape, deltaDtype, type GatedDeltaResult, gatedDeltaNorm } from '../../kernels/gated_delta.ts';
 import type { DeltaMixer } from '../../kernels/layer_mixers.ts';
 import type { MixerStep } from '../../kernels/layer_step.ts';
 import { type InputNorm, linear } from '../../kernels/matmul.ts';
@@ -73,7 +73,8 @@ export class GatedDeltaNet {
     const values = valueHeads * valueDim;
 
     // projected: qkv | z | b | a
-    const conv = { weight: this.conv1d, state: state.conv };
+    const dtype = deltaDtype(h.device, h.dim(0), this.shape, this.precision.operand);
+    const conv = { weight: this.conv1d, state: state.conv, dtype };
     const { projected, y } = convolvedLinear(h, this.in_proj, norm, conv);
     const gates = { tensor: projected, b: this.channels + values, a: this.channels + values + valueHeads };
     return gatedDeltaNorm(y, gates, this.A_log, this.dt_bias, state.recurrent, this.shape, {
