@@ -9,6 +9,7 @@ import { swiglu } from '../../src/kernels/swiglu.ts';
 import type { Device } from '../../src/tensor/device.ts';
 import type { Tile } from '../../src/tensor/tiles.ts';
 import { relativeL2 } from '../compare.ts';
+import { cut } from '../cut_products.ts';
 import { openWithEmulatedMatrices } from '../emulated_matrices.ts';
 import { Random } from '../random.ts';
 import { attentionReference } from '../reference/attention.ts';
@@ -17,6 +18,10 @@ import { siluMul } from '../reference/elementwise.ts';
 import { linearReference } from '../reference/matmul.ts';
 import { rmsNorm } from '../reference/rms_norm.ts';
 import { quantise, readBlocks, readValues, uploadAs } from '../tensors.ts';
+
+vi.mock('../../src/kernels/matmul_tiles.ts', async (original) =>
+  (await import('../cut_products.ts')).withCuts(await original()),
+);
 
 let device: Device;
 beforeAll(async () => {
@@ -62,33 +67,45 @@ describe('attention on emulated matrices', () => {
 
 describe('products on emulated matrices', () => {
   it.each([
-    [37, 72, 96, 'f16_blocks', 'gelu_erf'],
-    [20, 136, 64, 'f32', undefined],
-    [20, 40, 2080, 'f16_blocks', undefined], // K is shared
-    [40, 4248, 1792, 'f16_blocks', 'gelu_erf'], // K of the last column of tiles is shared
-    [16, 8, 32, 'f32', undefined],
-  ] as const)('of operands in blocks: %d x %d x %d to %s, %s', async (m, n, k, dtype, activation) => {
-    device.tuning.set('matmul/blocked_matrix small', { ROWS: 1, COLUMNS: 2, GRID_ROWS: 2, GRID_COLUMNS: 1, STEP: 32 });
-    const random = new Random(n + k);
-    const [x, w] = [quantise(random.normal(m * k), 'f16'), quantise(random.normal(n * k), 'f16')];
-    const [bias, gamma, residual] = [random.normal(n), random.normal(n), random.normal(m * n)];
-    const blocks = (values: Float32Array, rows: number) => toBlocks(uploadAs(device, values, [rows, k], 'f16'));
-    const run = vi.spyOn(device, 'run');
-    const out = linear(blocks(x, m), blocks(w, n), {
-      dtype,
-      bias: uploadAs(device, bias, [n], 'f32'),
-      gamma: uploadAs(device, gamma, [n], 'f32'),
-      residual: uploadAs(device, residual, [m, n], 'f32'),
-      ...(activation && { activation }),
-    });
-    expect(run.mock.calls.some(([{ kernel }]) => kernel === 'matmul/blocked_matrix')).toBe(true);
-    run.mockRestore();
-    const options = { bias, gamma, residual, ...(activation && { activation }) };
-    const expected = linearReference(x, w, [m, n, k], options);
-    const found = dtype === 'f16_blocks' ? await readBlocks(out) : await readValues(out);
-    expect(out.shape).toEqual([m, n]);
-    expect(relativeL2(found, expected)).toBeLessThan(dtype === 'f32' ? 2e-6 : 1e-3);
-  });
+    [37, 72, 96, 'f16_blocks', 'gelu_erf', 0],
+    [20, 136, 64, 'f32', undefined, 0],
+    [20, 40, 2080, 'f16_blocks', undefined, 0], // K is shared
+    [40, 72, 96, 'f16_blocks', 'gelu_erf', 64],
+    [16, 8, 32, 'f32', undefined, 0],
+  ] as const)(
+    'of operands in blocks: %d x %d x %d to %s, %s, cut at %d',
+    async (m, n, k, dtype, activation, columns) => {
+      cut.columns = columns;
+      device.tuning.set('matmul/blocked_matrix small', {
+        ROWS: 1,
+        COLUMNS: 2,
+        GRID_ROWS: 2,
+        GRID_COLUMNS: 1,
+        STEP: 32,
+      });
+      const random = new Random(n + k);
+      const [x, w] = [quantise(random.normal(m * k), 'f16'), quantise(random.normal(n * k), 'f16')];
+      const [bias, gamma, residual] = [random.normal(n), random.normal(n), random.normal(m * n)];
+      const blocks = (values: Float32Array, rows: number) => toBlocks(uploadAs(device, values, [rows, k], 'f16'));
+      const run = vi.spyOn(device, 'run');
+      const out = linear(blocks(x, m), blocks(w, n), {
+        dtype,
+        bias: uploadAs(device, bias, [n], 'f32'),
+        gamma: uploadAs(device, gamma, [n], 'f32'),
+        residual: uploadAs(device, residual, [m, n], 'f32'),
+        ...(activation && { activation }),
+      });
+      cut.columns = 0;
+      const pieces = run.mock.calls.filter(([{ kernel }]) => kernel === 'matmul/blocked_matrix');
+      expect(pieces).toHaveLength(columns === 0 ? 1 : 2);
+      run.mockRestore();
+      const options = { bias, gamma, residual, ...(activation && { activation }) };
+      const expected = linearReference(x, w, [m, n, k], options);
+      const found = dtype === 'f16_blocks' ? await readBlocks(out) : await readValues(out);
+      expect(out.shape).toEqual([m, n]);
+      expect(relativeL2(found, expected)).toBeLessThan(dtype === 'f32' ? 2e-6 : 1e-3);
+    },
+  );
 
   it('of a weight in rows that is brought into blocks first, x with it or not', async () => {
     const [m, n, k] = [18, 24, 64];
