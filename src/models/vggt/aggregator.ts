@@ -66,8 +66,8 @@ export class Aggregator {
     const wanted = layers.map((layer) => this.#layerIndex(layer));
 
     return device.tidy(() => {
-      const rope = this.#rope(images);
       let tokens = device.tidy(() => this.#embed(images, observe));
+      const rope = this.#rope(images);
       const perFrame = tokens.dim(0) / frames;
       const outputs = new Map<number, Tensor>();
       for (let i = 0; i <= Math.max(...wanted); i++) {

@@ -34,8 +34,6 @@ const BYTE_VALUES = Float32Array.from({ length: 3 * 256 }, (_, i) => {
 /** Patches of single frames, row by row. */
 const PLAIN = { time: 1, merge: 1, groupFrames: 1 } as const;
 const EPS = 1e-6;
-/** Frames of a group: enough to fill a GPU, few enough that it begins while the CPU still cuts up the next ones. */
-const MOST_FRAMES = 8;
 
 /** What every frame of one size begins with. */
 interface FixedTokens {
@@ -88,14 +86,14 @@ export class DinoVisionTransformer {
     this.norm = normWeights(weights, 'norm', dim);
   }
 
-  /** The patch tokens of every frame: f32 [frames, patches, dim]. Frames do not see each other: many pass a group at a time. */
+  /** The patch tokens of every frame: f32 [frames, patches, dim]. Frames do not see each other: very many pass in a few groups. */
   forward(images: FrameImages): Tensor {
     const { frames, height, width } = images;
     const device = this.#device;
     const [rows, columns] = [height / this.#patchSize, width / this.#patchSize];
     const patches = rows * columns;
     const pixels = images.data.length / frames;
-    const group = this.#framesAtOnce(patches);
+    const group = Math.ceil(frames / Math.ceil(frames / this.#framesAtOnce(patches)));
     return device.tidy(() => {
       const result = device.tensor([frames, patches, this.#dim]);
       const fixed = this.#fixedTokens(rows, columns);
@@ -112,7 +110,7 @@ export class DinoVisionTransformer {
     const tokens = 1 + this.#registers + patches;
     const inner = Math.max(3 * this.#dim, this.blocks[0]?.fc1.weight.dim(0) ?? 0) * DTYPE_BYTES[this.#operand];
     const pixels = patchWidth({ patch: this.#patchSize, time: 1 }) * DTYPE_BYTES[this.#operand];
-    return Math.min(MOST_FRAMES, atOnce(this.#device, tokens * Math.max(inner, pixels)));
+    return atOnce(this.#device, tokens * Math.max(inner, pixels));
   }
 
   /** Writes the patch tokens of some frames to `result`, from its token `target` on. */
