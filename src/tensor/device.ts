@@ -305,7 +305,6 @@ export class Device {
         throw this.#failure ?? error;
       });
       this.#throwFailure();
-      this.stream.idle();
       target.set(new Uint8Array(staging.getMappedRange(0, size), 0, tensor.byteLength));
     } catch (error) {
       staging.destroy();
@@ -332,7 +331,6 @@ export class Device {
     this.stream.flush();
     await patiently(this.opened.device.queue.onSubmittedWorkDone());
     this.#throwFailure();
-    this.stream.idle();
   }
 
   /** Times every dispatch of `body` on the GPU. @throws DeviceError without timestamp queries */

@@ -12,9 +12,7 @@ type ImmediatesEncoder = GPUComputePassEncoder & { setImmediates(offset: number,
  * once the CPU is through, enough to hide the submit (0.2 to 0.4 ms). Of 16, 32, 64 and 128, 32 took VGGT's 750 dispatches for one frame least.
  */
 const RECORDED_PER_SUBMIT = 32;
-/** Dispatches of the first submit after the GPU was waited for; each that follows has twice as many as the one before. */
-const FIRST_SUBMIT = 4;
-/** Dispatches per submit while they are replayed, which takes some 10. */
+/** And while they are replayed, which takes some 10. */
 const REPLAYED_PER_SUBMIT = 128;
 const UNIFORM_STRIDE = 256;
 
@@ -26,7 +24,6 @@ export class Stream {
   #encoder: GPUCommandEncoder | undefined;
   #pass: GPUComputePassEncoder | undefined;
   #recorded = 0;
-  #perSubmit = FIRST_SUBMIT;
   #kept: Command[] | undefined;
   readonly #bindGroups: BindGroups;
   /** Params of the batch being recorded, for devices without immediates; written to the GPU before the batch is submitted. */
@@ -97,7 +94,7 @@ export class Stream {
   }
 
   #take(command: Command): void {
-    if (this.#kept === undefined) this.#encode(command, this.#perSubmit);
+    if (this.#kept === undefined) this.#encode(command, RECORDED_PER_SUBMIT);
     else this.#kept.push(command);
   }
 
@@ -136,16 +133,10 @@ export class Stream {
     if (this.#recorded >= perSubmit || this.profiler?.isFull) this.flush();
   }
 
-  /** The GPU has nothing to do: it gets what is recorded next in small submits at first. */
-  idle(): void {
-    this.#perSubmit = FIRST_SUBMIT;
-  }
-
   /** Submits what was recorded. */
   flush(): void {
     this.#endPass();
     if (this.#encoder === undefined) return;
-    if (this.#recorded > 0) this.#perSubmit = Math.min(2 * this.#perSubmit, RECORDED_PER_SUBMIT);
     const afterSubmit = this.profiler?.resolve(this.#encoder);
     if (this.#uniforms !== undefined && this.#recorded > 0) {
       this.gpu.queue.writeBuffer(this.#uniforms.buffer, 0, this.#uniforms.bytes, 0, this.#recorded * UNIFORM_STRIDE);

@@ -125,21 +125,6 @@ describe.each([
     expect([...(await device().readFloat32(sum))]).toEqual(wanted);
   });
 
-  it('are submitted a few at a time once the GPU was waited for', async () => {
-    const x = device().upload(new Float32Array(4), [4], 'f32');
-    await device().finish();
-    const submit = vi.spyOn(device().opened.device.queue, 'submit');
-    const count = device().stream.dispatches;
-    const submitted: number[] = [];
-    for (let i = 0; i < 70; i++) {
-      const before = submit.mock.calls.length;
-      affine(device(), x, { count: 4, add: i, sign: 1 });
-      if (submit.mock.calls.length > before) submitted.push(device().stream.dispatches - count);
-    }
-    submit.mockRestore();
-    expect(submitted).toEqual([4, 12, 28, 60]);
-  });
-
   it('refuse params and bindings that do not fit', () => {
     const x = device().tensor([1]);
     const dispatch = { kernel: AFFINE, bindings: [x, device().tensor([1])], workgroups: [1] };
