@@ -1,6 +1,9 @@
 import type * as tiles from '../src/kernels/matmul_tiles.ts';
 
-/** Columns after which every product on matrices is cut, a multiple of its tile's width; 0 leaves it to the product, which cuts large ones only. */
+/**
+ * Columns after which every product on matrices is cut, a multiple of its tile's width; 0 leaves it to the product, which cuts large ones only. Products
+ * remember how they are made: tests that cut take sizes of their own.
+ */
 export const cut = { columns: 0 };
 
 /** What stands in for `matmul_tiles.ts` in tests of products in two pieces, the second of which shares its K between two workgroups: an argument of `vi.mock`. */

@@ -127,6 +127,25 @@ describe('causalConv1d', () => {
   });
 });
 
+it('convolvedLinear leaves f16, of one token too', async () => {
+  const [k, n, channels] = [24, 40, 16];
+  const random = new Random(5);
+  const tensor = (...shape: number[]) => uploadAs(device(), random.normal(shape.reduce((a, b) => a * b)), shape);
+  const [projection, weight, norm] = [tensor(n, k), tensor(channels, 4), tensor(k)];
+  for (const tokens of [1, 3]) {
+    const x = tensor(tokens, k);
+    const results: Float32Array[] = [];
+    for (const dtype of ['f32', 'f16'] as const) {
+      const state = device().clear(device().tensor([channels, 3]));
+      const input = { weight: norm, eps: 1e-6, weightOffset: 1, dtype: 'f32' } as const;
+      const { y } = convolvedLinear(x, projection, input, { weight, state, dtype });
+      expect([y.dtype, y.shape]).toEqual([dtype, [tokens, channels]]);
+      results.push(await readValues(y));
+    }
+    expect(relativeL2(results[1]!, results[0]!)).toBeLessThan(5e-4);
+  }
+});
+
 describe.each([undefined, ['subgroups', 'immediates']] as const)('convolvedLinear, without %s', (disable) => {
   const own = useDevice(disable as readonly Feature[] | undefined);
 

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { attention } from '../../src/kernels/attention.ts';
 import { toBlocks } from '../../src/kernels/blocks.ts';
 import { conv2d, tapsFirst } from '../../src/kernels/conv2d.ts';
@@ -28,6 +28,9 @@ beforeAll(async () => {
   device = await openWithEmulatedMatrices();
 });
 afterAll(() => device.destroy());
+afterEach(() => {
+  cut.columns = 0;
+});
 
 describe('attention on emulated matrices', () => {
   it.each([
@@ -95,7 +98,6 @@ describe('products on emulated matrices', () => {
         residual: uploadAs(device, residual, [m, n], 'f32'),
         ...(activation && { activation }),
       });
-      cut.columns = 0;
       const pieces = run.mock.calls.filter(([{ kernel }]) => kernel === 'matmul/blocked_matrix');
       expect(pieces).toHaveLength(columns === 0 ? 1 : 2);
       run.mockRestore();

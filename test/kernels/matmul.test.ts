@@ -1,4 +1,4 @@
-import { describe, expect, it, vi } from 'vitest';
+import { afterEach, describe, expect, it, vi } from 'vitest';
 import { toBlocks } from '../../src/kernels/blocks.ts';
 import {
   type Activation,
@@ -24,6 +24,9 @@ vi.mock('../../src/kernels/matmul_tiles.ts', async (original) =>
 );
 
 const device = useDevice();
+afterEach(() => {
+  cut.columns = 0;
+});
 
 const shapes: [number, number, number][] = [
   [1, 1, 1],
@@ -278,7 +281,6 @@ it.each([
     residual: uploadAs(device(), residual, [m, n]),
     ...(activation && { activation }),
   });
-  cut.columns = 0;
   const kernels = run.mock.calls.map(([{ kernel }]) => kernel);
   run.mockRestore();
   expect(kernels.slice(-3)).toEqual([`matmul/${variant}`, `matmul/${variant}`, 'matmul/join']);

@@ -34,14 +34,18 @@ describe('rows', () => {
     }
   });
 
-  it('spreads over more workgroups than one dimension holds', async () => {
+  it('scatters with more workgroups than one dimension holds', async () => {
     const [rows, dim] = [65536, 257];
-    const x = random.normal(2 * dim);
-    const index = new Int32Array(rows).fill(1, rows - 1);
-    const y = gatherRows(device().upload(x, [2, dim], 'f32'), device().upload(index, [rows], 'i32'));
-    const tail = device().tensor([dim + 3]);
-    device().copy(y, (rows - 1) * dim - 3, tail, 0, dim + 3);
-    expect(maxAbsDifference(await readValues(tail), [...x.slice(dim - 3, dim), ...x.slice(dim)])).toBe(0);
+    const index = Int32Array.from({ length: rows }, (_, i) => rows - 1 - i);
+    const updates = new Float32Array(rows * dim);
+    const last = random.normal(dim + 3);
+    updates.set(last, (rows - 1) * dim - 3);
+    const target = device().tensor([rows, dim]);
+    scatterRows(target, device().upload(index, [rows], 'i32'), device().upload(updates, [rows, dim], 'f32'));
+    const head = device().tensor([2 * dim]);
+    device().copy(target, 0, head, 0, 2 * dim);
+    const expected = [...last.slice(3), ...new Float32Array(dim - 3), ...last.slice(0, 3)];
+    expect(maxAbsDifference(await readValues(head), expected)).toBe(0);
   });
 
   it('refuses wrong operands', () => {

@@ -1,5 +1,5 @@
 // What the attention kernels on subgroup matrices (tensor cores) share: their operands, f16 with offsets and strides that are multiples of 8, and how a row of
-// queries is read. out: [T, heads * DIM] f32 or f16, in blocks (common/blocks.wgsl) where OUT_BLOCKS. DIM a multiple of 8.
+// queries is read. out, bound by each as it stores: [T, heads * DIM] f32 or f16, in blocks (common/blocks.wgsl) where OUT_BLOCKS. DIM a multiple of 8.
 // Matrices are opaque, so scores pass through workgroup memory to become probabilities. Outputs cannot be rescaled in place either: the running maximum only
 // moves when a score exceeds it by more than LEAD powers of two (2^12 still fits f16 probabilities); then, rarely, they take the same detour. That happens
 // outside of the loop over keys: a query whose maximum is to move sits out the round, and once the round is over, the whole workgroup leaves the loop, moves

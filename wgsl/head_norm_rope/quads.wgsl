@@ -1,5 +1,5 @@
 // head_norm_rope.wgsl four elements at a time, for offsets and strides that are multiples of 4, dim of 8 and HALF of 4. Operands: params.wgsl.
-// A lane reads PAIRS pairs of quads of a vector once and keeps them, the two of a pair being those that turn into each other (beyond the blocks, neighbours),
+// Lanes of a vector are neighbours. A lane reads PAIRS pairs of quads of a vector once and keeps them, the two of a pair being those that turn into each other (beyond the blocks, neighbours),
 // so that neither is read again and angles serve both. Lanes exchange their sum and the squares of their differences from their own mean, which together give
 // the vector's moments with one barrier.
 // Source of that: Chan, Golub and LeVeque, Updating Formulae and a Pairwise Algorithm for Computing Sample Variances, 1979.
